@@ -1,0 +1,5 @@
+"""`python -m pixmo`."""
+
+from pixmo.cli import main
+
+main()
