@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.pixmo = context
     app.state.jobs = jobs
-    install(app, context.settings, {r"/api/recordings/[^/]+/chunks/\d+": context.settings.max_chunk_bytes})
+    install(app, context.settings)
     for router in (
         accounts.router, images.router, task_routes.router, recordings.router, describe.router, status.router,
     ):  # fmt: skip

@@ -135,7 +135,7 @@ def _from_http_exception(error: HTTPException) -> dict[str, Any]:
     if kind is not None:
         return kind(error.detail).problem()
     title = HTTPStatus(error.status_code).phrase
-    problem = PixmoError(error.detail, code=title.lower().replace(" ", "_")).problem()
+    problem = PixmoError(error.detail, code=re.sub(r"[^a-z]+", "_", title.lower())).problem()
     return problem | {"title": title, "status": error.status_code}
 
 

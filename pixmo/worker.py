@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 
+from pixmo.campaigns.service import all_campaigns
 from pixmo.context import Context
-from pixmo.describe.jobs import asr_options, describe_jobs
+from pixmo.describe.jobs import asr_options, describe_jobs, warm_up
 from pixmo.errors import PixmoError
 from pixmo.jobs import Jobs, Worker
 from pixmo.transcripts.asr import describe_choice
@@ -26,12 +27,15 @@ def run(context: Context, *, parent: int | None = None, stop: threading.Event | 
             signal.signal(number, lambda *_: stop.set())
     jobs = Jobs(context.settings.database)
     try:
-        note = describe_choice(asr_options(context.settings))
+        note = describe_choice(asr_options(context.settings)).partition("\n")[0]
     except PixmoError as error:
         note = f"no speech recognition: {error.detail}"
         logger.warning("%s", note)
     worker = Worker(context, describe_jobs(jobs), note=note)
     worker.start()
+    with context.db.read() as session:
+        languages = {campaign.language for campaign in all_campaigns(session)} or {"en"}
+    threading.Thread(target=warm_up, args=(context.settings, languages), name="pixmo-warm-up", daemon=True).start()
     print(f"worker {worker.id} is ready ({note})", file=sys.stderr, flush=True)  # noqa: T201
     try:
         while not stop.wait(1) and (parent is None or os.getppid() == parent):

@@ -11,6 +11,7 @@ from pixmo.context import Context
 from pixmo.database import Database
 from pixmo.settings import Settings
 from pixmo.storage import Storage
+from tests.server import LiveServer
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,40 @@ def db(context: Context) -> Database:
 @pytest.fixture
 def storage(context: Context) -> Storage:
     return context.storage
+
+
+@pytest.fixture(scope="session")
+def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the demo images and campaign, copied by the tests that need one."""
+    server = LiveServer(tmp_path_factory.mktemp("demo") / "store")
+    server.prepare()
+    return server.data_dir
+
+
+@pytest.fixture
+def server(tmp_path: Path, demo_store: Path) -> Iterator[LiveServer]:
+    """A demo store of its own, its server not yet started."""
+    shutil.copytree(demo_store, tmp_path / "store")
+    server = LiveServer(tmp_path / "store")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def live_server(server: LiveServer) -> LiveServer:
+    """A running server with one worker and the demo campaign."""
+    server.start()
+    return server
+
+
+FOLDERS_RUN_LAST = ("transcripts", "browser", "flows")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slow folders last."""
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return FOLDERS_RUN_LAST.index(folder) + 1 if folder in FOLDERS_RUN_LAST else 0
+
+    items.sort(key=rank)
