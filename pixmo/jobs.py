@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, Text, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, String, Text, and_, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pixmo.clock import now
 from pixmo.context import Context
-from pixmo.database import Base, ReadSession, WriteSession
+from pixmo.database import Base, ReadSession, WriteSession, table
 from pixmo.errors import NotFound, PixmoError
 from pixmo.ids import new_id
 
@@ -102,6 +102,25 @@ def _quiet() -> None:
     logging.getLogger("dbos").setLevel(logging.WARNING)
 
 
+_states = table(JobState)
+_insert = upsert(_states).values(
+    job=bindparam("job"), subject_id=bindparam("subject_id"), state="queued", attempts=0, round=1,
+    updated_at=bindparam("at"),
+)  # fmt: skip
+_enqueue = _insert.on_conflict_do_update(
+    index_elements=[_states.c.job, _states.c.subject_id],
+    set_={
+        "state": "queued",
+        "attempts": 0,
+        "reason": None,
+        "partial": None,
+        "round": _states.c.round + 1,
+        "updated_at": _insert.excluded.updated_at,
+    },
+    where=_states.c.state != "queued",
+).returning(_states.c.round)
+
+
 class Jobs:
     """The side that hands jobs over. One per process; thread-safe."""
 
@@ -115,22 +134,7 @@ class Jobs:
         A job that still waits is not enqueued again, for it will see what is new when it starts. Otherwise a new
         round begins, which takes the place of one that is running.
         """
-        statement = upsert(JobState).values(job=job, subject_id=subject_id, updated_at=now())
-        statement = statement.on_conflict_do_update(
-            index_elements=[JobState.job, JobState.subject_id],
-            set_={
-                "state": "queued",
-                "attempts": 0,
-                "reason": None,
-                "partial": None,
-                "round": JobState.round + 1,
-                "updated_at": now(),
-            },
-            where=JobState.state != "queued",
-        )
-        round_ = session.scalar(
-            statement.returning(JobState.round).execution_options(populate_existing=True)
-        )
+        round_ = session.connection().execute(_enqueue, {"job": job, "subject_id": subject_id, "at": now()}).scalar()
         if round_ is not None:
             self._client.enqueue_in_transaction(
                 session,
@@ -149,6 +153,7 @@ class Jobs:
         state = session.get(JobState, (job, subject_id))
         if state is None or state.state != "parked":
             raise NotFound(f"There is no parked {job} job for {subject_id}.")
+        session.expire(state)
         self.enqueue(session, job, subject_id)
 
     def close(self) -> None:

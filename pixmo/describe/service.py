@@ -4,13 +4,14 @@ Composes tasks, recordings, transcripts and captions; owns no table.
 """
 
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, bindparam, select
 
 from pixmo.campaigns.models import Campaign
 from pixmo.captions import service as captions
 from pixmo.context import Context
-from pixmo.database import ReadSession, WriteSession
+from pixmo.database import ReadSession, WriteSession, table
 from pixmo.describe.schemas import AssignmentView, SubmitRequest, TakeView
 from pixmo.errors import Conflict, Unprocessable
 from pixmo.images.service import image_url
@@ -25,6 +26,35 @@ from pixmo.transcripts import service as transcripts
 from pixmo.transcripts.models import Outcome, Transcript
 
 CAPTION = "caption"
+
+
+_recordings, _transcripts, _tasks, _campaigns = map(table, (Recording, Transcript, Task, Campaign))
+_submitted = (
+    select(
+        _recordings.c.state,
+        _recordings.c.task_id,
+        _recordings.c.voiced,
+        _transcripts.c.id.label("transcript_id"),
+        _transcripts.c.outcome,
+        _transcripts.c.text,
+        _transcripts.c.voiced.label("voiced_by_asr"),
+        _campaigns.c.overlap,
+        _campaigns.c.min_voiced_seconds,
+        _campaigns.c.min_words,
+    )
+    .select_from(
+        _recordings.join(_tasks, _tasks.c.id == _recordings.c.task_id)
+        .join(_campaigns, _campaigns.c.id == _tasks.c.campaign_id)
+        .outerjoin(_transcripts, _transcripts.c.recording_id == _recordings.c.id)
+    )
+    .where(
+        _recordings.c.id == bindparam("recording"),
+        _recordings.c.slot_id == bindparam("slot"),
+        _recordings.c.user_id == bindparam("person"),
+    )
+    .order_by(_transcripts.c.revision.desc())
+    .limit(1)
+)
 
 
 class TakeNotFinished(Conflict):
@@ -107,48 +137,40 @@ def submit(
 
     Raises: `LeaseLost`, `TakeNotFinished`, `TooShort`, `TooFewWords`, `NoSpeech`.
     """
-    row = session.execute(
-        select(Recording, Transcript, Campaign)
-        .join(Task, Task.id == Recording.task_id)
-        .join(Campaign, Campaign.id == Task.campaign_id)
-        .outerjoin(Transcript, Transcript.recording_id == Recording.id)
-        .where(Recording.id == request.recording_id, Recording.slot_id == slot_id, Recording.user_id == person)
-        .order_by(Transcript.revision.desc())
-        .limit(1)
-    ).one_or_none()
+    row = (
+        session.connection()
+        .execute(_submitted, {"recording": request.recording_id, "slot": slot_id, "person": person})
+        .one_or_none()
+    )
     if row is None:
         raise recordings.NoSuchTake
-    recording, transcript, campaign = row.tuple()
-    if recording.state is not RecordingState.finished:
+    if row.state is not RecordingState.finished:
         raise TakeNotFinished
-    _check(recording, transcript, campaign, settings, request.text)
-    transcript_id = None
-    if transcript is not None:
-        transcript_id = transcript.id
-        if request.text is not None and request.text.strip():
-            transcript_id = transcripts.correct(session, transcript, request.text, person)
+    _check(row, settings, request.text)
+    transcript_id = row.transcript_id
+    if transcript_id and request.text and request.text.split() != row.text.split():
+        transcript = session.get_one(Transcript, transcript_id)
+        transcript_id = transcripts.correct(session, transcript, request.text, person)
     answer = {
-        "recording_id": recording.id,
+        "recording_id": request.recording_id,
         "transcript_id": transcript_id,
         "covered": request.covered,
         "elapsed_ms": request.elapsed_ms,
     }
     if tasks.submit(session, slot_id, person, request.fence, request.submission_id, answer) and transcript_id:
-        request_caption(session, jobs, recording.task_id, alone=campaign.overlap == 1)
+        request_caption(session, jobs, row.task_id, alone=row.overlap == 1)
 
 
-def _check(
-    recording: Recording, transcript: Transcript | None, campaign: Campaign, settings: Settings, text: str | None
-) -> None:
-    voiced = max(recording.voiced or 0, (transcript.voiced or 0) if transcript else 0)
-    if transcript is not None and transcript.outcome is Outcome.no_speech:
+def _check(row: Row[*tuple[Any, ...]], settings: Settings, text: str | None) -> None:
+    if row.outcome is Outcome.no_speech:
         raise NoSpeech
-    if voiced < campaign.min_voiced_seconds * settings.voice_tolerance:
-        raise TooShort(voiced, campaign.min_voiced_seconds)
-    if transcript is not None:
-        words = len((text or transcript.text).split())
-        if words < campaign.min_words:
-            raise TooFewWords(words, campaign.min_words)
+    voiced = max(row.voiced or 0, row.voiced_by_asr or 0)
+    if voiced < row.min_voiced_seconds * settings.voice_tolerance:
+        raise TooShort(voiced, row.min_voiced_seconds)
+    if row.transcript_id:
+        words = len((text or row.text).split())
+        if words < row.min_words:
+            raise TooFewWords(words, row.min_words)
 
 
 def request_caption(session: WriteSession, jobs: Jobs, task_id: str, *, alone: bool = False) -> None:

@@ -34,8 +34,8 @@ class HubDataset:
 
     def count(self) -> int | None:
         """The number of rows, if the data set tells it."""
-        known = [getattr((data.info.splits or {}).get(split), "num_examples", 0) for split, data in self._splits]
-        return sum(known) if all(known) else None
+        known = [_rows(split, data) for split, data in self._splits]
+        return None if None in known else sum(rows or 0 for rows in known)
 
     def items(self) -> Iterator[Item]:
         for split, data in self._splits:
@@ -81,6 +81,12 @@ def _load(name: str, config: str | None, split: str | None, revision: str | None
             raise ValueError(f"there is no split {split!r}, only {', '.join(loaded)}")
         loaded = {split: loaded[split]}
     return list(loaded.items())
+
+
+def _rows(split: str, data: Any) -> int | None:
+    if hasattr(data, "__len__"):
+        return len(data)
+    return getattr((data.info.splits or {}).get(split), "num_examples", None)
 
 
 def _undecoded(data: Any) -> Iterator[Mapping[str, Any]]:

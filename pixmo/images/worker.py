@@ -110,7 +110,8 @@ def _limit(what: int, value: int) -> None:
 def command(storage: Storage, limits: Limits, worker: WorkerLimits) -> tuple[list[str], dict[str, str]]:
     """The command line and environment that start a worker with the modules of this process."""
     config = json.dumps([str(storage.root), asdict(limits), asdict(worker)])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    path = os.pathsep.join(filter(None, sys.path))
+    environment = os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}  # a process for each core is enough
     return [sys.executable, "-P", "-m", "pixmo.images.worker", config], environment
 
 

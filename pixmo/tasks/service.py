@@ -15,11 +15,10 @@ from sqlalchemy import (
     BindParameter, ColumnElement, CompoundSelect, Row, Select, and_, bindparam, exists, func, insert, literal_column, or_,
     select, union_all, update,
 )  # fmt: skip
-from sqlalchemy.orm import aliased
 
 from pixmo.campaigns.models import Campaign, CampaignStatus
 from pixmo.clock import now
-from pixmo.database import ReadSession, WriteSession
+from pixmo.database import ReadSession, WriteSession, table
 from pixmo.errors import Conflict, NotFound
 from pixmo.ids import new_id
 from pixmo.images.models import Image
@@ -72,9 +71,11 @@ class Lease:
     new: bool = False
 
 
+# What runs between two images is built once, without the ORM: building costs more than running.
+_slots, _tasks, _images, _events, _campaigns = map(table, (Slot, Task, Image, TaskEvent, Campaign))
 _IMAGE = (
-    Image.id.label("image_id"), Image.served_sha256, Image.web_sha256, Image.thumb_sha256, Image.width, Image.height,
-    Image.attribution, Image.licence,
+    _images.c.id.label("image_id"), _images.c.served_sha256, _images.c.web_sha256, _images.c.thumb_sha256,
+    _images.c.width, _images.c.height, _images.c.attribution, _images.c.licence,
 )  # fmt: skip
 
 
@@ -104,40 +105,67 @@ def create(
 
 def _leases(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     return (
-        select(Slot.id, Slot.task_id, Slot.state, Slot.fence, Slot.expires_at, *_IMAGE)
-        .join(Task, Task.id == Slot.task_id)
-        .join(Image, Image.id == Task.image_id)
+        select(_slots.c.id, _slots.c.task_id, _slots.c.state, _slots.c.fence, _slots.c.expires_at, *_IMAGE)
+        .select_from(
+            _slots.join(_tasks, _tasks.c.id == _slots.c.task_id).join(_images, _images.c.id == _tasks.c.image_id)
+        )
         .where(condition)
     )
 
 
 def _offer_statement() -> CompoundSelect[*tuple[Any, ...]]:
     """What the person holds, and the first open slot that they may have, in one statement."""
-    free, other = aliased(Slot), aliased(Slot)
+    free, other = _slots.alias(), _slots.alias()
     person: BindParameter[str] = bindparam("person")
-    campaign = select(Campaign.id).where(Campaign.name == bindparam("campaign"))
+    campaign = select(_campaigns.c.id).where(_campaigns.c.name == bindparam("campaign"))
     first = (
-        select(free.id)
+        select(free.c.id)
         .where(
-            free.campaign_id == campaign.where(Campaign.status == CampaignStatus.active).scalar_subquery(),
-            free.state == _OPEN,
-            ~exists().where(other.task_id == free.task_id, other.user_id == person, other.id != free.id),
+            free.c.campaign_id == campaign.where(_campaigns.c.status == CampaignStatus.active).scalar_subquery(),
+            free.c.state == _OPEN,
+            ~exists().where(other.c.task_id == free.c.task_id, other.c.user_id == person, other.c.id != free.c.id),
             ~exists().where(
-                TaskEvent.task_id == free.task_id,
-                TaskEvent.user_id == person,
-                TaskEvent.action == _SKIPPED,
+                _events.c.task_id == free.c.task_id, _events.c.user_id == person, _events.c.action == _SKIPPED
             ),
         )
-        .order_by(free.rank, free.number)
+        .order_by(free.c.rank, free.c.number)
         .limit(1)
     )
     mine = and_(
-        Slot.user_id == person, Slot.campaign_id == campaign.scalar_subquery(), Slot.state == SlotState.leased
+        _slots.c.user_id == person,
+        _slots.c.campaign_id == campaign.scalar_subquery(),
+        _slots.c.state == SlotState.leased,
     )
-    return union_all(_leases(mine), _leases(Slot.id == first.scalar_subquery()))
+    return union_all(_leases(mine), _leases(_slots.c.id == first.scalar_subquery()))
 
 
 _offer = _offer_statement()
+_take = (
+    update(_slots)
+    .where(
+        _slots.c.id == bindparam("slot"), _slots.c.fence == bindparam("seen"), _slots.c.state == SlotState.open
+    )
+    .values(
+        state=SlotState.leased,
+        user_id=bindparam("person"),
+        fence=bindparam("next"),
+        leased_at=bindparam("at"),
+        expires_at=bindparam("until"),
+    )
+)
+_mine = and_(
+    _slots.c.id == bindparam("slot"),
+    _slots.c.user_id == bindparam("person"),
+    _slots.c.fence == bindparam("held"),
+    _slots.c.state.in_([SlotState.leased, SlotState.open]),
+)
+_submit = (
+    update(_slots)
+    .where(_mine)
+    .values(state=SlotState.submitted, submission_id=bindparam("submission"), expires_at=None)
+    .returning(_slots.c.task_id, _slots.c.campaign_id)
+)
+_append_event = insert(_events)
 
 
 def next_lease(
@@ -148,7 +176,8 @@ def next_lease(
     Returning what is held already is what brings a person back to their image after a reload. Nobody gets a task
     twice: not one they answered, nor one they skipped, nor two slots of the same one.
     """
-    rows = session.execute(_offer, {"person": person, "campaign": campaign}).all()
+    connection = session.connection()
+    rows = connection.execute(_offer, {"person": person, "campaign": campaign}).all()
     mine = [row for row in rows if row.state is SlotState.leased]
     for row in mine:
         if row.id not in hold:
@@ -157,14 +186,11 @@ def next_lease(
     if free is None or len(mine) >= MAX_HELD:
         return None
     at = now()
-    claimed = session.execute(
-        update(Slot)
-        .where(Slot.id == free.id, Slot.fence == free.fence, Slot.state == SlotState.open)
-        .values(state=SlotState.leased, user_id=person, fence=free.fence + 1, leased_at=at, expires_at=at + lease)
-        .returning(Slot.fence)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if claimed is None:
+    claimed = connection.execute(
+        _take,
+        {"slot": free.id, "seen": free.fence, "person": person, "next": free.fence + 1, "at": at, "until": at + lease},
+    )
+    if claimed.rowcount == 0:
         return next_lease(session, campaign, person, hold, lease)
     return _lease(campaign, free, free.fence + 1, at + lease, new=True)
 
@@ -214,13 +240,11 @@ def submit(
     session: WriteSession, slot_id: str, person: str, fence: int, submission_id: str, answer: dict[str, Any]
 ) -> bool:
     """Record the answer. False if this very submission is recorded already. Raises `LeaseLost`."""
-    row = session.execute(
-        update(Slot)
-        .where(_is_mine(slot_id, person, fence))
-        .values(state=SlotState.submitted, submission_id=submission_id, expires_at=None)
-        .returning(Slot.task_id, Slot.campaign_id)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
+    row = (
+        session.connection()
+        .execute(_submit, {"slot": slot_id, "person": person, "held": fence, "submission": submission_id})
+        .one_or_none()
+    )
     if row is None:
         repeated = session.scalar(
             select(Slot.id).where(
@@ -282,7 +306,7 @@ def undo(session: WriteSession, slot_id: str, person: str, within: timedelta, le
     slot.leased_at, slot.expires_at = now(), now() + lease
     session.flush()
     _append(session, TaskAction.undone, slot.id, slot.task_id, slot.campaign_id, person, slot.fence, {})
-    row = session.execute(_leases(Slot.id == slot_id)).one()
+    row = session.execute(_leases(_slots.c.id == slot_id)).one()
     return _lease(campaign, row, slot.fence, now() + lease)
 
 
@@ -312,11 +336,12 @@ def _append(
     session: WriteSession, action: TaskAction, slot_id: str, task_id: str, campaign_id: str, person: str | None,
     fence: int, answer: dict[str, Any],
 ) -> None:  # fmt: skip
-    session.execute(
-        insert(TaskEvent).values(
-            action=action, slot_id=slot_id, task_id=task_id, campaign_id=campaign_id, user_id=person, fence=fence,
-            answer=answer,
-        )
+    session.connection().execute(
+        _append_event,
+        {
+            "at": now(), "action": action, "slot_id": slot_id, "task_id": task_id, "campaign_id": campaign_id,
+            "user_id": person, "fence": fence, "answer": answer,
+        },
     )  # fmt: skip
 
 

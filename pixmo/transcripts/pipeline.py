@@ -113,7 +113,6 @@ def load(choice: ModelChoice, options: AsrOptions) -> tuple[FasterWhisperPipelin
         folder,
         choice.device,
         compute_type=choice.compute_type,
-        language="en",
         model=model,
         vad_model=detector,
         asr_options={"beam_size": options.beam_size},
