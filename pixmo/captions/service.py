@@ -1,7 +1,7 @@
 """From the submitted takes of a task to its caption: when it is due, what it is made of, and its receipt."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from pixmo import pipeline
 from pixmo.campaigns.models import Campaign
 from pixmo.captions import receipt
+from pixmo.captions.answers import standing_answers
 from pixmo.captions.models import Caption, CaptionMethod
 from pixmo.captions.schemas import Draft
 from pixmo.database import Database, ReadSession, WriteSession
@@ -24,7 +25,7 @@ from pixmo.language.models import LlmCall
 from pixmo.recordings.models import Recording, RecordingChunk
 from pixmo.settings import Settings
 from pixmo.storage import Storage
-from pixmo.tasks.models import Slot, SlotState, Task, TaskAction, TaskEvent
+from pixmo.tasks.models import Slot, SlotState, Task
 from pixmo.transcripts.models import Transcript
 
 _AUDIO = "audio"
@@ -43,15 +44,6 @@ class TakeDamaged(Conflict):
 
     code = "take_damaged"
     title = "A stored take is damaged"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A submission that stands: the newest of its slot, not taken back."""
-
-    task_id: str
-    slot_number: int
-    recording_id: str
 
 
 @dataclass(frozen=True)
@@ -79,24 +71,6 @@ class _Source:
     @property
     def transcript_ids(self) -> list[str]:
         return [take.transcript.id for take in self.takes]
-
-
-def standing_answers(session: ReadSession | WriteSession, task_ids: Iterable[str]) -> dict[str, list[Answer]]:
-    """The submissions that stand, by task, in the order of their slots."""
-    rows = session.execute(
-        select(Slot.task_id, Slot.number, TaskEvent.action, TaskEvent.answer)
-        .join(TaskEvent, TaskEvent.slot_id == Slot.id)
-        .where(
-            Slot.task_id.in_(list(task_ids)), TaskEvent.action.in_([TaskAction.submitted, TaskAction.undone])
-        )
-        .order_by(TaskEvent.id)
-    )  # fmt: skip
-    newest = {(task_id, number): (action, answer) for task_id, number, action, answer in rows}
-    answers: dict[str, list[Answer]] = {}
-    for (task_id, number), (action, answer) in sorted(newest.items()):
-        if action is TaskAction.submitted:
-            answers.setdefault(task_id, []).append(Answer(task_id, number, answer["recording_id"]))
-    return answers
 
 
 def caption_due(session: ReadSession | WriteSession, task_id: str) -> bool:

@@ -6,8 +6,8 @@ The functions are loaded when they are used, because the command line imports th
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixmo.export.service import cap, load
     from pixmo.export.check import verify
+    from pixmo.export.service import cap, load
 
 __all__ = ["cap", "load", "verify"]
 

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from pixmo.accounts.models import Consent
 from pixmo.campaigns.models import Campaign, CampaignKind
+from pixmo.captions.answers import standing_answers
 from pixmo.captions.models import Caption
-from pixmo.captions.service import standing_answers
 from pixmo.database import ReadSession
 from pixmo.errors import Conflict
 from pixmo.images.models import Image

@@ -126,7 +126,7 @@ class WhisperX:
             batch_size = max(1, min(batch_size, int(chunks / 4)))
         loaded.model.start(loaded.detector, BIAS_SECONDS.get(loaded.choice.name, 0.0), on_partial)
         result = loaded.pipeline.transcribe(
-            samples, batch_size=batch_size, language=language, chunk_size=vad.CHUNK_SECONDS
+            samples, batch_size=batch_size, language=language, task="transcribe", chunk_size=vad.CHUNK_SECONDS
         )
         segments = [
             Segment(
