@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
 
@@ -76,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _serve_page(app: FastAPI) -> None:
     if not (WEB / "index.html").is_file():
         raise SetupError("The annotation page is not built. Build it with: make web")
-    app.mount("/assets", StaticFiles(directory=WEB / "assets"), name="assets")
+    app.mount("/assets", GZipMiddleware(StaticFiles(directory=WEB / "assets")), name="assets")
     files = {path.name for path in WEB.iterdir() if path.is_file()} - {"index.html"}
 
     @app.get("/{path:path}", include_in_schema=False)

@@ -84,6 +84,16 @@ class LiveServer:
                 assert time.monotonic() < end, "the server does not answer"
                 time.sleep(0.05)
 
+    def pixmo(self, *arguments: str) -> str:
+        """Run a `pixmo` command on the store; what it printed. Fails if it does."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pixmo", *arguments],
+            env=os.environ | {"PIXMO_DATA_DIR": str(self.data_dir)} | self.environment,
+            cwd=self.data_dir, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def kill(self) -> None:
         """kill -9 of the server; its workers notice and end."""
         assert self.process is not None

@@ -319,6 +319,11 @@ def test_writes_from_other_sites_are_refused(headers: dict[str, str], allowed: b
         assert (response.status_code, response.json()["code"]) == (403, "cross_origin")
 
 
+@pytest.mark.parametrize("origin", ["null", "://", "http://"])
+def test_an_origin_without_a_host_is_another_site(client: TestClient, origin: str) -> None:
+    assert client.post("/api/write", headers={"Origin": origin}).status_code == 403
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_reads_from_other_sites_are_the_browsers_business(client: TestClient, method: str) -> None:
     assert client.request(method, "/api/write", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200

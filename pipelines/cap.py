@@ -1,0 +1,57 @@
+"""PixMo-Cap: people speak about an image; what they said becomes one dense caption.
+
+Copy this file and its prompts to change how captions are made or what is published, then say
+`pixmo export cap FOLDER --pipeline my_cap.py`.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from pixmo.captions.faithfulness import check
+from pixmo.captions.models import CaptionMethod
+from pixmo.captions.schemas import Draft
+from pixmo.captions.tidy import richest, tidy
+from pixmo.export.rows import Described, provenance
+from pixmo.language.schemas import Message, TextModel
+from pixmo.pipeline import prompt
+
+POLISH = "cap-polish-v1"
+MERGE = "cap-merge-v1"
+
+
+def prompt_for(transcripts: Sequence[str]) -> str:
+    """One transcript is polished, several are merged."""
+    return POLISH if len(transcripts) == 1 else MERGE
+
+
+def caption(transcripts: Sequence[str], language: str, llm: TextModel | None) -> Draft:
+    """The caption of one image from what was said about it.
+
+    With a text-only language model: all transcripts become one text. Without: texts cannot be merged by rule, so the
+    transcript that states most is tidied, and the others stay what they are: transcripts.
+    """
+    if llm is None:
+        tidied = [tidy(text, language) for text in transcripts]
+        best = richest(tidied, language)
+        return Draft(tidied[best], CaptionMethod.tidy, [best], check(tidied[best], transcripts, language))
+
+    name = prompt_for(transcripts)
+    spoken = "\n\n".join(f"Description {i}:\n{text}" for i, text in enumerate(transcripts, start=1))
+    answer = llm(
+        [Message(role="system", content=prompt(name, __file__)), Message(role="user", content=spoken)],
+        prompt=name,
+    )
+    flags = check(answer.text, transcripts, language)
+    everything = range(len(transcripts))
+    return Draft(answer.text, CaptionMethod.llm, everything, flags, name, [answer.call_id])
+
+
+def rows(described: Iterable[Described]) -> Iterator[dict[str, Any]]:
+    """One row per described image: the published columns, then where every part of them came from."""
+    for one in described:
+        yield {
+            "image_url": one.image_url,
+            "caption": one.caption.text,
+            "transcripts": [take.text for take in one.takes],
+            **provenance(one),
+        }
