@@ -43,18 +43,15 @@ from pixmo.tasks import service as tasks
 from tests import fill
 
 CAMPAIGN = "street"
-TEXT = "a street with three bicycles and a red car in front of a bakery " * 10
-TRIGGERS = (
-    """CREATE TRIGGER bench_take AFTER UPDATE OF state ON slots WHEN NEW.state = 'leased' BEGIN
+TEXT = " ".join(["a street with three bicycles and a red car in front of a bakery"] * 10)
+TRIGGER = f"""CREATE TRIGGER bench_take AFTER UPDATE OF state ON slots WHEN NEW.state = 'leased' BEGIN
     INSERT OR IGNORE INTO recordings (id, slot_id, task_id, user_id, fence, state, mime, started_at, duration, voiced,
         client, levels, peaks) VALUES (NEW.id, NEW.id, NEW.task_id, NEW.user_id, NEW.fence, 'finished', 'audio/webm',
-        NEW.leased_at, 70, 65, '{}', '{}', '[]');
+        NEW.leased_at, 70, 65, '{{}}', '{{}}', '[]');
     INSERT OR IGNORE INTO transcripts (id, recording_id, revision, origin, outcome, text, language, words, segments,
-        flags, voiced, model_settings, created_at) VALUES (NEW.id, NEW.id, 1, 'asr', 'ok', '%s', 'en', '[]', '[]', '[]',
-        65, '{}', NEW.leased_at);
+        flags, voiced, model_settings, created_at) VALUES (NEW.id, NEW.id, 1, 'asr', 'ok', '{TEXT}', 'en', '[]', '[]',
+        '[]', 65, '{{}}', NEW.leased_at);
     END"""
-    % TEXT.strip(),
-)
 
 
 def fill_store(folder: Path, number: int, annotators: int) -> tuple[Settings, list[str]]:
@@ -73,15 +70,14 @@ def fill_store(folder: Path, number: int, annotators: int) -> tuple[Settings, li
         campaign = campaigns.create(session, campaigns.CampaignDraft(CAMPAIGN, min_voiced_seconds=0))
         tasks.create(session, campaign, session.scalars(select(Image.id).where(Image.id != template)), seed=1)
         tokens = [sessions.start(session, person, 1) for person in fill.people(session, annotators)]
-        for statement in TRIGGERS:
-            session.connection().exec_driver_sql(statement)
+        session.connection().exec_driver_sql(TRIGGER)
     context.close()
     return settings, tokens
 
 
 def submission(lease: dict[str, Any]) -> dict[str, Any]:
     return {
-        "fence": lease["fence"], "submission_id": new_id(), "recording_id": lease["id"], "text": TEXT.strip(),
+        "fence": lease["fence"], "submission_id": new_id(), "recording_id": lease["id"], "text": TEXT,
         "covered": [], "elapsed_ms": 70_000,
     }  # fmt: skip
 
@@ -96,17 +92,17 @@ def count_statements(folder: Path) -> dict[str, float]:
     for engine in (app.state.pixmo.db.reader, app.state.pixmo.db.writer):
         event.listen(engine, "before_cursor_execute", lambda c, cur, statement, *_: seen.append(statement))
     with TestClient(app, base_url="http://localhost", cookies={"pixmo_session": tokens[0]}) as client:
-        lease = client.post(f"/api/campaigns/{CAMPAIGN}/next", json={"hold": []}).raise_for_status().json()
+
+        def count(name: str, path: str, body: dict[str, Any]) -> Any:
+            seen.clear()
+            reply = client.post(path, json=body).raise_for_status().json()
+            counts[name].append(len([s for s in seen if not s.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))]))
+            return reply
+
         counts: dict[str, list[int]] = {"submit": [], "next": []}
         for _ in range(20):
-            for name, call in (
-                ("submit", lambda: client.post(f"/api/assignments/{lease['id']}/submit", json=submission(lease))),
-                ("next", lambda: client.post(f"/api/campaigns/{CAMPAIGN}/next", json={"hold": []})),
-            ):
-                seen.clear()
-                reply = call().raise_for_status()
-                counts[name].append(len([s for s in seen if not s.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))]))
-            lease = reply.json()
+            lease = count("next", f"/api/campaigns/{CAMPAIGN}/next", {"hold": []})
+            count("submit", f"/api/assignments/{lease['id']}/submit", submission(lease))
     result = {name: statistics.mean(values) for name, values in counts.items()}
     return result | {"cycle": sum(result.values())}
 
@@ -150,6 +146,7 @@ async def drive(url: str, tokens: list[str], seconds: float) -> dict[str, Any]:
 
     async def annotator(token: str) -> None:
         async with httpx.AsyncClient(base_url=url, cookies={"pixmo_session": token}, timeout=60) as client:
+
             async def timed(name: str, path: str, body: dict[str, Any]) -> httpx.Response:
                 begun = time.perf_counter()
                 reply = await client.post(path, json=body)

@@ -100,6 +100,7 @@ def serve(
     `pixmo serve --workers 0` and, in other terminals, `pixmo worker`
     """
     from pixmo import setup
+    from pixmo.accounts import service as accounts
     from pixmo.context import Context
     from pixmo.serve import serve as run
     from pixmo.settings import Settings
@@ -109,7 +110,7 @@ def serve(
         raise SetupError("--tls-cert and --tls-key belong together.")
     settings = Settings(**chosen)  # type: ignore[arg-type]
     if tls_cert and settings.public_url is None:
-        settings.public_url = f"https://{settings.host}:{settings.port}"
+        settings.public_url = accounts.address(settings).replace("http:", "https:", 1)
     if demo or (settings.store_dir / "pixmo.db").exists() or settings.database_url is not None:
         setup.prepare(settings)
     context = Context.open(settings)
@@ -201,5 +202,6 @@ def main() -> None:
     except PixmoError as error:
         if "--debug" in sys.argv:
             raise
-        err.print(f"[red]pixmo:[/] {error.detail}", highlight=False, soft_wrap=True)
+        err.print("pixmo: ", style="red", end="")
+        err.print(error.detail, highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)

@@ -30,7 +30,8 @@ class Context:
         self.db.close()
 
 
-def get_context(request: Request) -> Context:
+async def get_context(request: Request) -> Context:
+    """The server's store. A coroutine, because a plain function would cost a trip through the thread pool."""
     context = request.app.state.pixmo
     assert isinstance(context, Context)
     return context

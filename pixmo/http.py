@@ -37,7 +37,6 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "default-src 'self'",
         "img-src 'self' blob: data:",
         "media-src 'self' blob:",
-        "worker-src 'self' blob:",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",

@@ -277,18 +277,14 @@ class Worker:
 
     def _set(self, job: Job, subject_id: str, round_: int, **values: Any) -> None:
         with self.context.db.write() as session:
-            session.execute(
-                update(JobState).where(_is(job, subject_id, round_)).values(updated_at=now(), **values)
-            )
+            session.execute(update(JobState).where(_is(job, subject_id, round_)).values(updated_at=now(), **values))
 
     def _beat(self) -> None:
         pause = min(5.0, self.context.settings.worker_silence_seconds / 4)
         while True:
             with contextlib.suppress(Exception):
                 with self.context.db.write() as session:
-                    session.execute(
-                        update(WorkerProcess).where(WorkerProcess.id == self.id).values(heartbeat_at=now())
-                    )
+                    session.execute(update(WorkerProcess).where(WorkerProcess.id == self.id).values(heartbeat_at=now()))
                 self._rescue()
             if self._stop.wait(pause):
                 return

@@ -2,7 +2,9 @@
 
 import hashlib
 
+from pixmo.accounts.consent import VERSION
 from pixmo.accounts.models import Role, User
+from pixmo.accounts.service import give_consent
 from pixmo.campaigns import service as campaigns
 from pixmo.campaigns.models import Campaign
 from pixmo.database import WriteSession
@@ -11,10 +13,12 @@ from pixmo.tasks import service as tasks
 
 
 def people(session: WriteSession, number: int, role: Role = Role.annotator) -> list[str]:
-    """Ids of `number` new people."""
+    """Ids of `number` new people who agreed to be recorded."""
     users = [User(role=role, display_name=f"{role.value} {index}") for index in range(number)]
     session.add_all(users)
     session.flush()
+    for user in users:
+        give_consent(session, user.id, VERSION, "en")
     return [user.id for user in users]
 
 

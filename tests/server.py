@@ -68,7 +68,9 @@ class LiveServer:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pixmo", "serve", "--port", str(self.port), "--workers", str(self.workers)],
-                env=os.environ | {"PIXMO_DATA_DIR": str(self.data_dir), "PIXMO_PUBLIC_URL": self.url} | self.environment,
+                env=os.environ
+                | {"PIXMO_DATA_DIR": str(self.data_dir), "PIXMO_PUBLIC_URL": self.url}
+                | self.environment,
                 cwd=self.data_dir,
                 stdout=log,
                 stderr=subprocess.STDOUT,

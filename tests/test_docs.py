@@ -27,7 +27,9 @@ def test_links_and_pictures_lead_somewhere(page: Path) -> None:
 def test_commands_in_the_documentation_exist(page: Path) -> None:
     known = set(re.findall(r"`(pixmo [a-z]+(?: [a-z-]+)?)`", reference.text()))
     groups = {name.rpartition(" ")[0] for name in known if name.count(" ") == 2}
-    for words in re.findall(r"^(?:    |\$ |`)+(?:\.venv/bin/)?(pixmo [a-z]+(?: [a-z-]+)?)", page.read_text("utf-8"), re.M):
+    for words in re.findall(
+        r"^(?:    |\$ |`)+(?:\.venv/bin/)?(pixmo [a-z]+(?: [a-z-]+)?)", page.read_text("utf-8"), re.M
+    ):
         one = " ".join(words.split()[:2])
         assert words in known if one in groups else one in known, f"{page.name}: {words}"
 

@@ -53,9 +53,7 @@ def test_no_request_makes_the_server_fail(settings: Settings, context: Context, 
             continue
 
         @seed(20240917)
-        @hypothesis_settings(
-            max_examples=TRIES, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-        )
+        @hypothesis_settings(max_examples=TRIES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def request(case: schemathesis.Case) -> None:
             if sum(statuses.values()) % 2:  # every other one reaches something that is there

@@ -36,9 +36,8 @@ def hash_password(password: SecretStr) -> str:
 def verify(password: SecretStr, stored: str | None) -> tuple[bool, str | None]:
     """Whether `password` belongs to the hash `stored`, and a new hash if that one is weaker than today's.
 
-    Without a stored hash the answer is no, after the same work.
+    Without a stored hash the answer is no, after the same work: nobody knows the password of the decoy.
     """
     with _slots:
         decoy = _decoy(hasher)
-        matches, renewed = hasher.verify_and_update(_bytes(password), stored or decoy)
-    return (matches, renewed) if stored else (False, None)
+        return hasher.verify_and_update(_bytes(password), stored or decoy)

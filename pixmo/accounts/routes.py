@@ -8,7 +8,7 @@ from pixmo.accounts import consent, passwords, schemas, service, sessions
 from pixmo.accounts.dependencies import COOKIE, Admin, Reviewer, SessionCookie, SignedIn
 from pixmo.accounts.models import User
 from pixmo.accounts.sessions import Person
-from pixmo.context import ContextDep
+from pixmo.context import Context, ContextDep
 from pixmo.database import ReadSession, WriteSession
 
 router = APIRouter(prefix="/api", tags=["accounts"])
@@ -24,7 +24,7 @@ def _me(session: ReadSession | WriteSession, who: Person | User) -> schemas.Me:
     )
 
 
-def _set_cookie(context: ContextDep, request: Request, response: Response, token: str) -> None:
+def _set_cookie(context: Context, request: Request, response: Response, token: str) -> None:
     response.set_cookie(
         COOKIE,
         token,
@@ -35,7 +35,7 @@ def _set_cookie(context: ContextDep, request: Request, response: Response, token
     )
 
 
-def _is_https(context: ContextDep, request: Request) -> bool:
+def _is_https(context: Context, request: Request) -> bool:
     return request.url.scheme == "https" or (context.settings.public_url or "").startswith("https:")
 
 

@@ -17,11 +17,12 @@ from pixmo.captions.answers import standing_answers
 from pixmo.captions.models import Caption, CaptionMethod
 from pixmo.captions.schemas import Draft
 from pixmo.database import Database, ReadSession, WriteSession
-from pixmo.errors import Conflict
+from pixmo.errors import Conflict, PixmoError
 from pixmo.ids import new_id
 from pixmo.images.models import Image
 from pixmo.language import service as language
 from pixmo.language.models import LlmCall
+from pixmo.language.schemas import PictureRefused
 from pixmo.recordings.models import Recording, RecordingChunk
 from pixmo.settings import Settings
 from pixmo.storage import Storage
@@ -93,8 +94,8 @@ def run_caption(
     Reads in one session, asks the language model outside of any, writes in one. The same transcripts, method and
     prompt give no new revision and no new call. If somebody corrects or withdraws an answer meanwhile, it starts over.
 
-    Returns the caption that holds now, None if it is not due. Raises `NothingSaid` and `TakeDamaged`, which no retry
-    cures, `LanguageUnavailable`, and `LanguageFailed`, which says whether a retry may help.
+    Returns the caption that holds now, None if it is not due. Raises `NothingSaid`, `TakeDamaged`, `PictureRefused`,
+    `LanguageUnavailable` and `LanguageFailed`; `is_final` tells which of them a retry cannot cure.
     """
     cap = pipeline.load("cap", recipe)
     for _ in range(_ROUNDS):
@@ -126,6 +127,13 @@ def run_caption(
             if source_now.transcript_ids == source.transcript_ids:
                 return _store(session, source, draft, key)
     raise Conflict("The transcripts of this task change faster than a caption is made. It will be tried again.")
+
+
+def is_final(error: PixmoError) -> bool:
+    """Whether running a caption again cannot cure what `run_caption` raised."""
+    if isinstance(error, language.LanguageFailed):
+        return not error.retryable
+    return isinstance(error, NothingSaid | TakeDamaged | PictureRefused | language.LanguageUnavailable)
 
 
 def latest_caption(session: ReadSession | WriteSession, task_id: str) -> Caption | None:

@@ -191,7 +191,7 @@ def _capitalise(tokens: list[_Token], known: Lexicon) -> list[_Token]:
     for token in tokens:
         if (starts and not re.search(r"[./@\d]", token.core)) or token.form in known.capital:
             first = token.core[0].upper()
-            if token.core.islower() and len(first) == 1:
+            if token.core.islower() and len(first) == 1 and not token.kept:
                 token = replace(token, core=first + token.core[1:])
         result.append(token)
         starts = _ends_sentence(token, known)

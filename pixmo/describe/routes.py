@@ -30,8 +30,12 @@ def _jobs(request: Request) -> Jobs:
     return jobs
 
 
-@router.post("/campaigns/{name}/next", responses={204: {"description": "Nothing is left for you"}}, response_model=AssignmentView)
-def next_assignment(context: ContextDep, person: SignedIn, name: CampaignName, body: NextRequest) -> AssignmentView | Response:
+@router.post(
+    "/campaigns/{name}/next", responses={204: {"description": "Nothing is left for you"}}, response_model=AssignmentView
+)
+def next_assignment(
+    context: ContextDep, person: SignedIn, name: CampaignName, body: NextRequest
+) -> AssignmentView | Response:
     """The image to describe next. Something held already comes back before something new."""
     lease_time = timedelta(minutes=context.settings.lease_minutes)
     with context.db.write() as session:

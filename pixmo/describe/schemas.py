@@ -1,6 +1,7 @@
 """A describe assignment: an image, and the take in which somebody described it."""
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -9,6 +10,9 @@ from pixmo.tasks.schemas import Fence, ImageView, Uuid
 from pixmo.transcripts.schemas import TranscriptionView, TranscriptView
 
 MAX_TRANSCRIPT_CHARACTERS = 50_000
+
+
+QuestionId = Annotated[str, Field(max_length=16)]
 
 
 class TakeView(RecordingView):
@@ -38,5 +42,5 @@ class SubmitRequest(BaseModel):
     submission_id: Uuid
     recording_id: Uuid
     text: str | None = Field(None, max_length=MAX_TRANSCRIPT_CHARACTERS)
-    covered: list[str] = Field(default=[], max_length=50)
+    covered: list[QuestionId] = Field(default=[], max_length=50)
     elapsed_ms: float = Field(0, ge=0, le=86_400_000)

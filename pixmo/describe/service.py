@@ -187,6 +187,10 @@ def undo(context: Context, slot_id: str, person: str) -> AssignmentView:
     settings = context.settings
     with context.db.write() as session:
         lease = tasks.undo(
-            session, slot_id, person, timedelta(minutes=settings.undo_minutes), timedelta(minutes=settings.lease_minutes)
+            session,
+            slot_id,
+            person,
+            timedelta(minutes=settings.undo_minutes),
+            timedelta(minutes=settings.lease_minutes),
         )
         return assignment_view(session, settings, lease, person)

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pixmo.errors import Conflict
+from pixmo.errors import Conflict, PixmoError
 
 FORMAT = "pixmo-export-1"
 MANIFEST = "manifest.json"
@@ -38,13 +38,31 @@ class ExportRunning(Conflict):
     title = "Another export is writing this folder"
 
 
+class FolderUnwritable(PixmoError):
+    """No space, no permission, or a broken disk."""
+
+    status = 500
+    code = "folder_unwritable"
+    title = "The folder cannot be written"
+
+
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
     """An empty folder to write to, which takes the place of `target` when the block ends without an error.
 
-    Only an export of pixmo that nobody changed is replaced. Raises `FolderTaken` and `ExportRunning`.
+    Only an export of pixmo that nobody changed is replaced. Raises `FolderTaken`, `ExportRunning` and
+    `FolderUnwritable`; `target` is then what it was.
     """
     target = Path(os.path.realpath(target.expanduser()))
+    try:
+        with _replaced(target) as new:
+            yield new
+    except OSError as error:
+        raise FolderUnwritable(f"{target} cannot be written: {error}. Check free space and permissions.") from error
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with _lock(target):
         _clean_up(target)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from pixmo.accounts.models import Consent
@@ -19,7 +19,7 @@ from pixmo.database import ReadSession
 from pixmo.errors import Conflict
 from pixmo.images.models import Image
 from pixmo.language.models import LlmCall
-from pixmo.language.schemas import Message, canonical_json
+from pixmo.language.schemas import Message, PictureRefused, canonical_json
 from pixmo.recordings.models import Recording
 from pixmo.storage import Storage
 from pixmo.tasks.models import Slot, SlotState, Task
@@ -143,7 +143,7 @@ def _is_text(call: LlmCall) -> bool:
     try:
         for message in call.messages:
             Message.model_validate(message)
-    except ValidationError:
+    except (ValidationError, PictureRefused):
         return False
     return True
 
@@ -155,8 +155,9 @@ def count(session: ReadSession, campaign: str | None) -> int:
 
 def count_waiting(session: ReadSession, campaign: str | None) -> int:
     """How many tasks are submitted in full but have no caption yet."""
-    unfinished = select(Slot.id).where(Slot.task_id == Task.id, Slot.state != SlotState.submitted)
-    statement = _tasks(campaign, captioned=False).where(~unfinished.exists())
+    slot = select(Slot.id).where(Slot.task_id == Task.id)
+    unfinished = slot.where(Slot.state != SlotState.submitted)
+    statement = _tasks(campaign, captioned=False).where(slot.exists(), ~unfinished.exists())
     return session.scalar(statement.with_only_columns(func.count())) or 0
 
 
@@ -178,10 +179,7 @@ def read(
     while True:
         statement = _tasks(campaign)
         if after is not None:
-            image_id, task_id = after
-            statement = statement.where(
-                or_(Task.image_id > image_id, and_(Task.image_id == image_id, Task.id > task_id))
-            )
+            statement = statement.where(tuple_(Task.image_id, Task.id) > after)
         tasks = session.scalars(statement.order_by(Task.image_id, Task.id).limit(PAGE)).all()
         if not tasks:
             return
@@ -238,9 +236,9 @@ def _page(
         if not all(transcript_id in by_id for transcript_id in caption.transcript_ids):
             left_out["withdrawn"] += 1
             continue
-        used = [take["used"] for take in caption.receipt["takes"]]
+        used = [take["used"] for take in caption.receipt.get("takes", [])]
         takes = []
-        for transcript_id, was_used in zip(caption.transcript_ids, used, strict=True):
+        for i, transcript_id in enumerate(caption.transcript_ids):
             last = by_id[transcript_id]
             recording = recordings[last.recording_id]
             takes.append(
@@ -249,7 +247,7 @@ def _page(
                     revisions=[one for one in revisions[recording.id] if one.revision <= last.revision],
                     consent_version=consents[recording.consent_id].version if recording.consent_id else None,
                     annotator=pseudonym(key, recording.user_id),
-                    used=was_used,
+                    used=i < len(used) and used[i],
                 )
             )
         yield Described(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def cap(
     refuses images without one; `recipe` is a pipeline file of your own; `progress(done, total)` counts tasks.
 
     Raises `NothingToExport`, `Unlicensed`, `ModelSawImage`, `RowInvalid`, `ReceiptInvalid`, `FolderTaken`,
-    `ExportRunning`, `BlobMissing`, `ImageDamaged`.
+    `ExportRunning`, `FolderUnwritable`, `BlobMissing`, `ImageDamaged`.
     """
     made_by = pipeline.load("cap", recipe)
     counts, left_out, keys = Counts(), Counter[str](), set[str]()
@@ -167,8 +168,6 @@ def _why_nothing(session: ReadSession, campaign: str | None, waiting: int) -> st
 
 def _pseudonym_key(settings: Settings) -> bytes:
     """The key of the annotators' pseudonyms: `pseudonym.key` in the store. A new key gives new pseudonyms."""
-    import secrets
-
     return receipt.secret_file(settings.store_dir / "pseudonym.key", lambda: secrets.token_hex(32).encode())
 
 

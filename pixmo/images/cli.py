@@ -91,8 +91,12 @@ def ingest(
         offered += [Single(demo_images())] if demo else []
         if not offered:
             raise Unprocessable("Name a folder, a zip file, a list or an image to take; or try: pixmo ingest --demo")
-        with _progress() as show:
-            result = add_images(context.db, context.storage, offered, options, show)
+        try:
+            with _progress() as show:
+                result = add_images(context.db, context.storage, offered, options, show)
+        except KeyboardInterrupt:
+            err.print("Stopped. What was taken is kept; the same command goes on from here.")
+            raise typer.Exit(130) from None
     if report is not None:
         _write_report(report, result.failures)
     if json:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+from unicodedata import category
 
 from pixmo.errors import Unprocessable
 from pixmo.ids import is_sha256
@@ -20,6 +21,8 @@ IMAGE_SUFFIXES = {
 }
 """Names taken for images in folders and archives, besides names without a suffix. What a file is, its bytes decide."""
 
+_UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories: control characters, surrogates, line and paragraph separators."""
 _COLUMNS = {
     "path": ("path", "file", "file_name", "filename", "image"),
     "url": ("url", "image_url"),
@@ -129,7 +132,7 @@ class Source(Protocol):
 
 def printable(text: str) -> str:
     """`text` with control characters and undecodable bytes written out, safe for a terminal and for the database."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char.encode("unicode_escape").decode() if category(char) in _UNSAFE else char for char in text)
 
 
 def item_at(path: Path, meta: Meta = Meta(), sha256: str | None = None) -> Item:
@@ -177,7 +180,7 @@ def parse_row(row: Mapping[str, Any]) -> Row:
         path, url = None, path
     if sha256 is not None and not is_sha256(sha256 := sha256.lower()):
         raise ValueError("sha256 is not 64 hexadecimal digits")
-    meta = Meta(**{field: printable(text) for field, text in found.items()})
+    meta = Meta(**{field: printable(" ".join(text.split())) for field, text in found.items()})
     return Row(path, url, sha256, meta.or_else(Meta(source_url=url and printable(url))))
 
 

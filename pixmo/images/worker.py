@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import AvifImagePlugin
+from PIL import AvifImagePlugin, Image
 
 from pixmo.images.formats import BLOBS, HEAD_BYTES, sniff
 from pixmo.images.normalise import BadImage, Limits, Normalised, Reason, normalise
@@ -121,6 +121,7 @@ def main() -> None:
     root, limits, worker = json.loads(sys.argv[1])
     limits, worker, storage = Limits(**limits), WorkerLimits(**worker), Storage(Path(root))
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    Image.MAX_IMAGE_PIXELS = limits.max_pixels  # Pillow refuses twice as many, also where only it looks
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":  # macOS neither enforces nor accepts it
         _limit(resource.RLIMIT_AS, worker.memory_bytes)

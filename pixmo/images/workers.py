@@ -70,21 +70,26 @@ class _Worker:
 
     def run(self, job: dict[str, Any], payload: bytes) -> dict[str, Any]:
         """What the worker answers to a job. If it dies of it, that is the answer."""
-        process = self._process = self._process or self._start()
+        process = self._process
+        if process is None or process.poll() is not None:  # it may have died while it had nothing to do
+            self._end()
+            process = self._process = self._start()
         line = self._exchange(process, json.dumps(job).encode() + b"\n" + payload)
         if line.endswith(b"\n"):
             answer: dict[str, Any] = json.loads(line)
             return answer
-        self._process = None
-        process.communicate()
+        self._end()
         failed = process.returncode > 0
         detail = self._last_words() if failed else f"its worker process {_ending(process.returncode)}"
         return {"bad": Reason.UNREADABLE, "detail": detail}
 
-    def close(self) -> None:
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.communicate()
+
+    def close(self) -> None:
+        self._end()
         self._stderr.close()
 
 

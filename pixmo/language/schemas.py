@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from pixmo.errors import Unprocessable
+
 _EXTENSIONS = "jpe?g|png|webp|gif|bmp|tiff?|avif|heic|heif|svg|jxl|ico"
 _PICTURES = {
     "a data: URI": re.compile(r"\bdata:(?:[\w.+-]+/[\w.+-]+\s*[;,]|;\s*base64)", re.IGNORECASE),
@@ -19,11 +21,18 @@ _PICTURES = {
 }
 
 
+class PictureRefused(Unprocessable):
+    """A text carries an image, or the address of one; no retry cures that."""
+
+    code = "picture_refused"
+    title = "A language model is given text only"
+
+
 class Message(BaseModel):
     """One message of a conversation with a text-only model.
 
-    `content` is text. Lists of parts, `data:` URIs, addresses of image files, images in Markdown or HTML and base64
-    are refused with `pydantic.ValidationError`, so that no image can reach a model through this door.
+    `content` is text: `data:` URIs, addresses of image files, images in Markdown or HTML and base64 raise
+    `PictureRefused`, lists of parts `pydantic.ValidationError`, so that no image can reach a model through this door.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -36,7 +45,9 @@ class Message(BaseModel):
     def _no_picture(cls, content: str) -> str:
         for what, pattern in _PICTURES.items():
             if pattern.search(content):
-                raise ValueError(f"{what} must not be sent to a text-only language model")
+                raise PictureRefused(
+                    f"The text holds {what}, and a language model is given text only. Correct the text."
+                )
         return content
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from sqlalchemy import func, insert, select, update
 
+from pixmo.accounts import service as accounts
 from pixmo.accounts.models import Consent
 from pixmo.clock import now
 from pixmo.context import Context
@@ -69,12 +70,17 @@ class ChunkCorrupt(Unprocessable):
 
 
 def start(session: WriteSession, slot_id: str, person: str, take: StartTake) -> tuple[Recording, bool]:
-    """Begin a take, or find the one with this id; says whether it is new. Raises `LeaseLost`, `NoSuchTake`."""
+    """Begin a take, or find the one with this id; says whether it is new.
+
+    Raises: `ConsentNeeded`, `LeaseLost`, `NoSuchTake`.
+    """
     known = session.get(Recording, take.id)
     if known is not None:
         if known.user_id != person or known.slot_id != slot_id:
             raise NoSuchTake
         return known, False
+    if not accounts.has_consented(session, person):
+        raise accounts.ConsentNeeded("Read what is recorded and why, and agree to it, before you speak.")
     slot = tasks.assignment(session, slot_id, person)
     if slot.fence != take.fence:
         raise tasks.LeaseLost

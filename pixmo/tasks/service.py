@@ -12,8 +12,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    BindParameter, ColumnElement, CompoundSelect, Row, Select, and_, bindparam, exists, func, insert, literal_column, or_,
-    select, union_all, update,
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
 )  # fmt: skip
 
 from pixmo.campaigns.models import Campaign, CampaignStatus
@@ -142,9 +155,7 @@ def _offer_statement() -> CompoundSelect[*tuple[Any, ...]]:
 _offer = _offer_statement()
 _take = (
     update(_slots)
-    .where(
-        _slots.c.id == bindparam("slot"), _slots.c.fence == bindparam("seen"), _slots.c.state == SlotState.open
-    )
+    .where(_slots.c.id == bindparam("slot"), _slots.c.fence == bindparam("seen"), _slots.c.state == SlotState.open)
     .values(
         state=SlotState.leased,
         user_id=bindparam("person"),
@@ -247,9 +258,7 @@ def submit(
     )
     if row is None:
         repeated = session.scalar(
-            select(Slot.id).where(
-                Slot.id == slot_id, Slot.user_id == person, Slot.submission_id == submission_id
-            )
+            select(Slot.id).where(Slot.id == slot_id, Slot.user_id == person, Slot.submission_id == submission_id)
         )
         if repeated is None:
             raise LeaseLost

@@ -9,13 +9,11 @@ from pixmo.recordings.service import TRANSCRIBE
 from pixmo.transcripts.models import Transcript, TranscriptOrigin
 from pixmo.transcripts.schemas import TranscriptionView, TranscriptView
 
+
 def latest(session: ReadSession | WriteSession, recording_id: str) -> Transcript | None:
     """The newest revision of a take's transcript."""
     return session.scalar(
-        select(Transcript)
-        .where(Transcript.recording_id == recording_id)
-        .order_by(Transcript.revision.desc())
-        .limit(1)
+        select(Transcript).where(Transcript.recording_id == recording_id).order_by(Transcript.revision.desc()).limit(1)
     )
 
 

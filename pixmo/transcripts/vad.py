@@ -18,7 +18,7 @@ MIN_PAUSE_MS = 300
 CHUNK_SECONDS = 30
 """What Whisper hears at a time."""
 
-PAD_SECONDS = 0.2
+PAD_SECONDS = 0.4
 
 
 class Region(NamedTuple):

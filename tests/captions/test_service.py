@@ -11,13 +11,16 @@ from pixmo.captions.service import (
     NothingSaid,
     TakeDamaged,
     caption_due,
+    is_final,
     latest_caption,
     latest_captions,
     run_caption,
 )  # fmt: skip
 from pixmo.context import Context
+from pixmo.errors import Conflict, PixmoError
 from pixmo.language.models import LlmCall
-from pixmo.language.service import LanguageFailed
+from pixmo.language.schemas import PictureRefused
+from pixmo.language.service import LanguageFailed, LanguageUnavailable
 from pixmo.recordings.models import Recording
 from pixmo.tasks.models import Slot, SlotState, TaskAction
 from pixmo.transcripts.models import Transcript
@@ -202,6 +205,30 @@ def test_a_language_model_merges_all_transcripts(kitchen: Kitchen) -> None:
     assert chained["request_sha256"] == call.sha256
     assert chained["answer_sha256"] == receipt.sha256(call.answer or "")
     assert [take["used"] for take in caption.receipt["takes"]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (NothingSaid("x"), True),
+        (TakeDamaged("x"), True),
+        (PictureRefused("x"), True),
+        (LanguageUnavailable("x"), True),
+        (LanguageFailed("x", retryable=False), True),
+        (LanguageFailed("x", retryable=True), False),
+        (Conflict("x"), False),
+    ],
+)
+def test_which_errors_a_retry_cannot_cure(error: PixmoError, final: bool) -> None:
+    assert is_final(error) is final
+
+
+def test_a_transcript_that_carries_an_image_is_not_sent(kitchen: Kitchen) -> None:
+    kitchen.correct(0, "see https://photos.example/kettle.jpg")
+    with serve(answer("never")) as endpoint:
+        with pytest.raises(PictureRefused, match="the address of an image"):
+            kitchen.run(llm_base_url=endpoint.url, llm_model="small-1")
+        assert endpoint.requests == []
 
 
 def test_a_failing_language_model_leaves_nothing_but_its_record(kitchen: Kitchen) -> None:

@@ -45,6 +45,7 @@ def test_hesitation_goes(spoken: str, written: str) -> None:
         "Two two three.",
         "New York New York.",
         'The sign says "um the the um".',
+        '"stop" is written there.',
         "The ER is open, HA HA.",
         "A 35 mm lens, e.g. a prime.",
         "B B C in letters.",

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from pixmo.export import folder as module
-from pixmo.export.folder import CARD, FORMAT, MANIFEST, ExportRunning, FolderTaken, read_manifest, replaced_folder
+from pixmo.export.folder import (
+    CARD,
+    FORMAT,
+    MANIFEST,
+    ExportRunning,
+    FolderTaken,
+    FolderUnwritable,
+    read_manifest,
+    replaced_folder,
+)  # fmt: skip
 
 
 def write(folder: Path, text: str) -> None:
@@ -60,7 +69,7 @@ def test_an_older_export_is_replaced_as_a_whole(
 def test_an_error_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "cap"
     export(target, "one")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FolderUnwritable, match="Check free space"):
         _fail(target)
     assert (target / "data/rows").read_text() == "one"
     assert hidden(target) == []
@@ -131,7 +140,7 @@ def test_a_kill_between_two_renames_is_put_right(tmp_path: Path) -> None:
     target = tmp_path / "cap"
     export(target, "one")
     target.rename(tmp_path / ".cap.old")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FolderUnwritable, match="Check free space"):
         _fail(target)
     assert (target / "data/rows").read_text() == "one"
 
@@ -163,3 +172,9 @@ def test_two_exports_do_not_write_one_folder(tmp_path: Path) -> None:
 def test_a_folder_without_manifest_is_no_export(tmp_path: Path) -> None:
     with pytest.raises(FolderTaken, match="no export of pixmo"):
         read_manifest(tmp_path)
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(FolderUnwritable, match="Check free space"):
+        export(tmp_path / "file" / "cap", "one")

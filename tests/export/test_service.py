@@ -328,6 +328,13 @@ def test_nothing_but_withdrawn_answers_is_nothing(filled: Context, filler: Fille
         export(filled)
 
 
+def test_a_caption_without_a_receipt_stops_the_export(filled: Context) -> None:
+    with filled.db.write() as session:
+        session.execute(update(Caption).values(receipt={}))
+    with pytest.raises(receipt.ReceiptInvalid, match="no receipt"):
+        export(filled)
+
+
 def test_a_missing_image_stops_the_export(filled: Context) -> None:
     with filled.db.read() as session:
         sha256 = session.scalars(select(ImageRow.served_sha256)).first() or ""

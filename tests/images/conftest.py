@@ -64,12 +64,11 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def png(width: int, height: int, depth: int, color: int, rows: bytes, *, more: bytes = b"") -> bytes:
+def png(width: int, height: int, depth: int, color: int, rows: bytes, *, level: int = 6) -> bytes:
     """A PNG written by hand. `rows` are the samples with their filter bytes."""
     header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+    data = zlib.compress(rows, level)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def bomb() -> bytes:
@@ -83,8 +82,10 @@ def bomb() -> bytes:
 
 @cache
 def slow() -> bytes:
-    """A picture that takes seconds to encode."""
-    return png(7000, 7000, 8, 4, bytes((7000 * 2 + 1) * 7000))
+    """A picture of transparent noise, which takes many seconds to encode."""
+    rows = np.random.default_rng(0).integers(0, 256, (5000, 1 + 2 * 5000), dtype=np.uint8)
+    rows[:, 0] = 0
+    return png(5000, 5000, 8, 4, rows.tobytes(), level=0)
 
 
 @cache

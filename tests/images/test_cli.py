@@ -105,3 +105,13 @@ def test_a_data_set_and_the_demo_images(run: Run, tmp_path: Path, monkeypatch: p
     result = run("--dataset", tmp_path / "train.parquet", "--demo", "--json")
     summary = json.loads(result.stdout)
     assert (summary["new"], summary["failed"]) == (14, 1)
+
+
+def test_stopped_by_the_person(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pixmo.images.ingest.add_images", stopped)
+    result = run(folder)
+    assert result.exit_code == 130
+    assert "What was taken is kept" in result.stderr

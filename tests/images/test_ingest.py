@@ -21,10 +21,10 @@ from pixmo.images.formats import BLOBS
 from pixmo.images.ingest import IngestOptions, Report, add_images, open_source
 from pixmo.images.models import Image, ImageSource
 from pixmo.images.normalise import Limits
+from pixmo.images.service import count_images
 from pixmo.images.sources import Archive, Folder, Inline, Item, Made, Meta, RowList, Single, SourceMissing
 from pixmo.images.worker import WorkerLimits
 from pixmo.images.workers import StoreBroken, Workers
-from pixmo.settings import Settings
 from pixmo.storage import Storage
 from tests.images.conftest import Ingest, encoded, nasty, picture, secret_jpeg, slow
 from tests.images.test_fetch import Server
@@ -44,6 +44,11 @@ def fill(folder: Path, *seeds: int) -> Path:
 def all_images(db: Database) -> list[Image]:
     with db.read() as session:
         return list(session.scalars(select(Image).order_by(Image.created_at, Image.id)))
+
+
+def number_of_images(db: Database) -> int:
+    with db.read() as session:
+        return count_images(session)
 
 
 def partition(db: Database) -> set[frozenset[str]]:
@@ -262,7 +267,7 @@ def test_hostile_files_stop_nothing(tmp_path: Path, ingest: Ingest) -> None:
         Item("2", "killer", Inline(slow())),
         Item("3", "3", Inline(encoded(picture(seed=1)))),
     ]
-    report = ingest(Single(items), worker=WorkerLimits(cpu_seconds=0))
+    report = ingest(Single(items), worker=WorkerLimits(cpu_seconds=1))
     assert counts(report) == (2, 0, 1)
     assert (report.failures[0].source, report.failures[0].reason) == ("killer", "unreadable")
 
@@ -286,7 +291,8 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_taken(tmp_path: Path, db: 
     storage = Storage(tmp_path / "blobs")
 
     def break_store() -> bytes:
-        time.sleep(1)  # after the first image is stored
+        while len(list(storage.walk(BLOBS))) < 3:  # until the first image is stored
+            time.sleep(0.01)
         (tmp_path / "blobs").rename(tmp_path / "aside")
         (tmp_path / "blobs").write_text("no folder")
         return encoded(picture(seed=1))
@@ -300,46 +306,43 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_taken(tmp_path: Path, db: 
 KILLED = """
 import sys
 from pathlib import Path
-from pixmo.context import Context
+from pixmo.database import Database
 from pixmo.images import ingest
 from pixmo.images.sources import Folder
-from pixmo.settings import Settings
+from pixmo.storage import Storage
 ingest.BATCH_ROWS = 4
-context = Context.open(Settings(data_dir=sys.argv[1]))
-report = ingest.add_images(context.db, context.storage, [Folder(Path(sys.argv[2]))])
+report = ingest.add_images(Database(sys.argv[1]), Storage(Path(sys.argv[2])), [Folder(Path(sys.argv[3]))])
 print(report.new, report.known, report.failed)
 """
 
 
-def workers_of(store: Path) -> list[str]:
-    """Worker processes that work on a store."""
+def workers_of(root: Path) -> list[str]:
+    """Worker processes that write to a storage."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if "pixmo.images.worker" in line and str(store) in line:
+        if "pixmo.images.worker" in line and str(root) in line:
             lines.append(line)
     return lines
 
 
-def test_killed_at_any_moment_and_started_again(
-    tmp_path: Path, settings: Settings, db: Database, storage: Storage, migrated: Path
-) -> None:
+def test_killed_at_any_moment_and_started_again(tmp_path: Path, db: Database, storage: Storage, migrated: Path) -> None:
     folder = fill(tmp_path / "in", *range(40))
     for seed in range(5):
         (folder / f"near{seed}.jpg").write_bytes(near(seed, 80))
     (folder / "bad.jpg").write_bytes(b"no image")
-    command = [sys.executable, "-c", KILLED, str(settings.store_dir), str(folder)]
+    command = [sys.executable, "-c", KILLED, db.url, str(storage.root), str(folder)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     taken = 0
     for _ in range(2):
         process = subprocess.Popen(command, env=environment)
         end = time.monotonic() + 60
-        while len(all_images(db)) < taken + 5 and process.poll() is None:
+        while number_of_images(db) < taken + 5 and process.poll() is None:
             assert time.monotonic() < end
-            time.sleep(0.002)
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert taken < len(all_images(db)) < 45
@@ -347,10 +350,10 @@ def test_killed_at_any_moment_and_started_again(
     finished = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert finished.stdout.split() == [str(45 - taken), str(taken), "1"]
     for _ in range(100):
-        if not workers_of(settings.store_dir):
+        if not workers_of(storage.root):
             break
         time.sleep(0.05)
-    assert workers_of(settings.store_dir) == []  # they ended with their killed parents
+    assert workers_of(storage.root) == []  # they ended with their killed parents
     images = all_images(db)
     for image in images:
         for sha256 in (image.served_sha256, image.web_sha256, image.thumb_sha256):

@@ -37,6 +37,7 @@ def test_meta_fills_what_is_missing() -> None:
 
 
 def test_names_are_safe_to_print() -> None:
+    assert printable("👩\u200d🚀\u00a0à") == "👩\u200d🚀\u00a0à"
     assert printable("a\x1b[31mb\nc\udcff ü") == "a\\x1b[31mb\\nc\\udcff ü"
 
 

@@ -81,7 +81,7 @@ def test_an_image_that_needs_too_much_memory_is_a_bomb(storage: Storage) -> None
 
 
 def test_an_image_that_takes_too_long_ends_its_worker_and_nothing_else(storage: Storage) -> None:
-    with Workers(storage, Limits(), WorkerLimits(cpu_seconds=0), 1) as workers:
+    with Workers(storage, Limits(), WorkerLimits(cpu_seconds=1), 1) as workers:
         assert refusal(workers, Inline(slow())) == (Reason.UNREADABLE, "its worker process used up its time")
         assert workers.run(GOOD, None)["width"] == 160
 
@@ -91,10 +91,26 @@ def test_a_killed_worker_is_started_again(storage: Storage) -> None:
         workers.run(GOOD, None)
         process = workers._all[0]._process
         assert process is not None
-        threading.Timer(0.1, os.kill, (process.pid, signal.SIGKILL)).start()
-        reason, detail = refusal(workers, Inline(slow()))
+        picture_of_noise = Inline(slow())
+        threading.Timer(0.5, os.kill, (process.pid, signal.SIGKILL)).start()
+        reason, detail = refusal(workers, picture_of_noise)
         assert (reason, detail) == (Reason.UNREADABLE, "its worker process was killed, most likely for its memory")
         assert workers.run(GOOD, None)["width"] == 160
+
+
+def test_a_worker_that_died_idle_is_no_image_s_fault(storage: Storage) -> None:
+    with Workers(storage, Limits(), WorkerLimits(), 1) as workers:
+        workers.run(GOOD, None)
+        process = workers._all[0]._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        assert workers.run(GOOD, None)["width"] == 160
+
+
+def test_the_pixel_limit_may_be_raised_above_pillow_s(storage: Storage) -> None:
+    with Workers(storage, Limits(max_pixels=250_000_000), WorkerLimits(), 1) as workers:
+        assert refusal(workers, Inline(bomb()))[0] == Reason.TOO_LARGE
 
 
 def test_bad_images_one_after_the_other_in_one_worker(storage: Storage) -> None:

@@ -4,7 +4,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from pixmo.language.schemas import Message, canonical_json
+from pixmo.language.schemas import Message, PictureRefused, canonical_json
 from tests.export.filling import jpeg
 
 BASE64 = base64.b64encode(jpeg(1)).decode()
@@ -45,7 +45,7 @@ def test_text_passes(content: str) -> None:
     ],
 )
 def test_pictures_are_refused(content: str) -> None:
-    with pytest.raises(ValidationError, match="must not be sent"):
+    with pytest.raises(PictureRefused, match="text only"):
         Message(role="user", content=content)
 
 

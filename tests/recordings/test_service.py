@@ -7,8 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
+from pixmo.accounts.models import Consent
+from pixmo.accounts.service import ConsentNeeded
 from pixmo.context import Context
 from pixmo.ids import new_id
 from pixmo.jobs import Jobs, job_counts
@@ -184,6 +186,15 @@ def test_starting_twice_is_starting_once_and_needs_the_lease(speaker: Speaker) -
         stale = StartTake(id=new_id(), fence=speaker.lease.fence + 1, mime="audio/webm")
         with pytest.raises(tasks.LeaseLost):
             service.start(session, speaker.lease.slot_id, speaker.person, stale)
+
+
+def test_nobody_is_recorded_without_their_consent(speaker: Speaker) -> None:
+    with speaker.context.db.write() as session:
+        session.execute(update(Recording).values(consent_id=None))
+        session.execute(delete(Consent))
+    take = StartTake(id=new_id(), fence=speaker.lease.fence, mime="audio/webm")
+    with speaker.context.db.write() as session, pytest.raises(ConsentNeeded):
+        service.start(session, speaker.lease.slot_id, speaker.person, take)
 
 
 def test_other_people_cannot_touch_a_take(speaker: Speaker) -> None:

@@ -67,9 +67,7 @@ def test_32_annotators_share_without_overlap_loss_or_repetition(db: Database) ->
             future.result()
 
     with db.read() as session:
-        answered = session.execute(
-            select(Slot.task_id, Slot.user_id).where(Slot.state == SlotState.submitted)
-        ).all()
+        answered = session.execute(select(Slot.task_id, Slot.user_id).where(Slot.state == SlotState.submitted)).all()
         events = session.scalar(select(func.count()).where(TaskEvent.action == TaskAction.submitted))
     per_task = Counter(task_id for task_id, _ in answered)
     assert len(per_task) == number

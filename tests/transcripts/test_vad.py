@@ -38,8 +38,8 @@ def test_pad() -> None:
     regions = [Region(0.1, 1), Region(1.2, 2), Region(4, 4.9)]
     assert pad(regions, 5.0) == [
         pytest.approx((0, 1.1)),
-        pytest.approx((1.1, 2.2)),
-        pytest.approx((3.8, 5)),
+        pytest.approx((1.1, 2.4)),
+        pytest.approx((3.6, 5)),
     ]
     assert pad([], 5.0) == []
 

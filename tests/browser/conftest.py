@@ -1,0 +1,142 @@
+"""A real Chromium with a WAV file as its microphone, and a pixmo server without workers unless a test asks for one."""
+
+import shutil
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from sqlalchemy import update
+
+from pixmo.campaigns.models import Campaign
+from tests.server import LiveServer
+
+SPEECH = Path(__file__).parents[1] / "data" / "speech" / "01_kitchen.joe.wav"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+FAKE_MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+
+Launch = Callable[..., Browser]
+Open = Callable[..., Page]
+
+
+def listening_to(sound: Path) -> list[str]:
+    """The flags that make `sound` the microphone: played once from the moment it is opened, then silence."""
+    return [*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={sound}%noloop"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is."""
+    for name in NAMES:
+        if path := shutil.which(name):
+            return path
+    pytest.fail(f"The browser tests need one of {', '.join(NAMES)}. On Debian: apt-get install chromium", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `speech.wav` (20 s of a spoken description) and `silence.wav` (20 s of nothing at all)."""
+    folder = tmp_path_factory.mktemp("sounds")
+    with wave.open(str(SPEECH), "rb") as source:
+        shape = source.getparams()
+        frames = source.readframes(20 * shape.framerate)
+    for name, content in (("speech.wav", frames), ("silence.wav", bytes(len(frames)))):
+        with wave.open(str(folder / name), "wb") as target:
+            target.setparams(shape)
+            target.writeframes(content)
+    return folder
+
+
+@pytest.fixture
+def server(server: LiveServer) -> LiveServer:
+    """The demo store, asking for two seconds of speech, so that short takes will do; no worker transcribes."""
+    server.workers = 0
+    with server.context() as context, context.db.write() as session:
+        session.execute(update(Campaign).values(min_voiced_seconds=2, min_words=3))
+    return server
+
+
+@pytest.fixture(scope="session")
+def _shared_browser(playwright: Playwright, chromium: str, sounds: Path) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *listening_to(sounds / "speech.wav")])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def launch(playwright: Playwright, chromium: str) -> Iterator[Launch]:
+    """Start a browser with flags of its own."""
+    with ExitStack() as stack:
+
+        def start(*flags: str) -> Browser:
+            browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *flags])
+            stack.callback(browser.close)
+            return browser
+
+        yield start
+
+
+@pytest.fixture
+def open_page(_shared_browser: Browser) -> Iterator[Open]:
+    """Open a page of a person who has never been here, in a browser that hears the spoken description."""
+    with ExitStack() as stack:
+
+        def start(browser: Browser = _shared_browser, **options: Any) -> Page:
+            options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"} | options
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            return watched(context)
+
+        yield start
+
+
+def watched(context: BrowserContext) -> Page:
+    """A new page on which an error in a script is an error of the test."""
+
+    def fail(error: Exception) -> None:
+        raise AssertionError(f"a script of the page failed: {error}")
+
+    page = context.new_page()
+    page.on("pageerror", fail)
+    return page
+
+
+def join(page: Page, link: str, name: str = "Kim") -> None:
+    """Accept an invite. Admins and reviewers get the e-mail kim@example.org and the password "long enough"."""
+    page.goto(link)
+    page.get_by_label("Your name").fill(name)
+    if page.get_by_label("E-mail", exact=True).is_visible():
+        page.get_by_label("E-mail", exact=True).fill("kim@example.org")
+        page.get_by_label("Password", exact=True).fill("long enough")
+    page.get_by_label("I have read this and agree").check()
+    page.get_by_role("button", name="Join").click()
+    page.wait_for_url(lambda url: "/join" not in url)
+
+
+def speak(page: Page, seconds: float) -> None:
+    """Record, by keyboard, until `seconds` of the take have passed; the take goes on."""
+    page.keyboard.press("r")
+    page.get_by_role("button", name="Finish").wait_for()
+    page.wait_for_function(
+        "seconds => { const [minutes, rest] = (document.querySelector('.total')?.textContent.match(/\\d+:\\d+/)?.[0]"
+        " ?? '0:0').split(':'); return 60 * minutes + Number(rest) >= seconds }",
+        arg=seconds,
+    )

@@ -1,0 +1,172 @@
+"""What was said is not lost: the browser is killed, the page reloaded, the server killed, the network cut."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Playwright, expect
+from sqlalchemy import select
+
+from pixmo.recordings.models import Recording, RecordingState
+from tests.browser.conftest import FLAGS, Open, join, listening_to, speak, watched
+from tests.server import LiveServer
+
+
+def takes(server: LiveServer) -> list[Recording]:
+    with server.context() as context, context.db.read() as session:
+        found = list(session.scalars(select(Recording).order_by(Recording.id)))
+        session.expunge_all()
+        return found
+
+
+def finished(server: LiveServer) -> Recording:
+    """The only take, once the server has it whole."""
+    end = time.monotonic() + 20
+    while True:
+        [take] = takes(server)
+        if take.state == RecordingState.finished:
+            return take
+        assert time.monotonic() < end, f"the take is still {take.state}"
+        time.sleep(0.1)
+
+
+def kill_processes_of(profile: Path) -> None:
+    """kill -9 of every process of the browser that works in `profile`."""
+    for folder in Path("/proc").iterdir():
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except (NotADirectoryError, FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if f"--user-data-dir={profile}".encode() in command:
+            os.kill(int(folder.name), signal.SIGKILL)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    return tmp_path / "profile"
+
+
+def start(playwright: Playwright, chromium: str, profile: Path, sounds: Path) -> tuple[BrowserContext, Page]:
+    context = playwright.chromium.launch_persistent_context(
+        profile, executable_path=chromium, args=[*FLAGS, *listening_to(sounds / "speech.wav")], locale="en-GB"
+    )
+    return context, watched(context)
+
+
+def test_a_killed_browser_loses_at_most_a_second(
+    live_server: LiveServer, playwright: Playwright, chromium: str, profile: Path, sounds: Path
+) -> None:
+    _, page = start(playwright, chromium, profile, sounds)
+    join(page, live_server.invite(campaign="demo"))
+    began = page.evaluate("Date.now()")
+    speak(page, 5)
+    spoken = float(page.evaluate("began => (Date.now() - began) / 1000", began))
+    heard = float(page.locator(".total").inner_text().rpartition(":")[2].split()[0])
+    kill_processes_of(profile)
+
+    context, page = start(playwright, chromium, profile, sounds)
+    page.goto(f"{live_server.url}/c/demo")
+    expect(page.get_by_text("Recovered take:")).to_be_visible(timeout=20_000)
+    take = finished(live_server)
+    assert take.duration_s is not None
+    assert take.duration_s >= heard - 1
+    assert take.duration_s <= spoken + 1
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.get_by_text("Recovered take:")).to_have_count(0)
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
+    context.close()
+
+
+def test_a_reload_keeps_the_take(live_server: LiveServer, open_page: Open) -> None:
+    page = open_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    join(page, live_server.invite(campaign="demo"))
+    speak(page, 4)
+    page.reload()
+    expect(page.get_by_text("Recovered take:")).to_be_visible(timeout=20_000)
+    assert (finished(live_server).duration_s or 0) >= 3
+    expect(page.get_by_text("All speech saved")).to_be_visible()
+
+
+def test_a_recovered_take_that_is_too_short_is_recorded_again(live_server: LiveServer, open_page: Open) -> None:
+    page = open_page()
+    page.on("dialog", lambda dialog: dialog.accept())
+    join(page, live_server.invite(campaign="demo"))
+    speak(page, 1)
+    page.reload()
+    expect(page.get_by_text("It is too short")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Record again").click()
+    expect(page.get_by_role("button", name="Finish")).to_be_visible()
+    first, second = takes(live_server)
+    assert first.state == RecordingState.discarded
+    assert second.state == RecordingState.open
+
+
+def test_a_server_killed_before_the_finish_gets_it_all_when_it_is_back(
+    live_server: LiveServer, open_page: Open
+) -> None:
+    page = open_page()
+    join(page, live_server.invite(campaign="demo"))
+    speak(page, 3)
+    live_server.kill()
+    page.wait_for_timeout(2500)
+    expect(page.get_by_text("waiting for connection")).to_be_visible()
+    heard = int(page.locator(".total").inner_text().rpartition(":")[2].split()[0])
+    page.keyboard.press("s")
+    expect(page.get_by_text("Sending the last seconds")).to_be_visible()
+    live_server.start()
+    expect(page.get_by_text("All speech saved")).to_be_visible(timeout=30_000)
+    take = finished(live_server)
+    assert take.duration_s is not None
+    assert heard <= take.duration_s <= heard + 2
+
+
+def test_hours_without_a_network_and_a_closed_page_lose_nothing(live_server: LiveServer, open_page: Open) -> None:
+    page = open_page()
+    join(page, live_server.invite(campaign="demo"))
+    page.wait_for_load_state("networkidle")
+    page.context.set_offline(True)
+    speak(page, 4)
+    page.keyboard.press("s")
+    expect(page.get_by_text("waiting for connection")).to_be_visible()
+    page.close(run_before_unload=False)
+    assert takes(live_server) == []
+
+    later = page.context.new_page()
+    page.context.set_offline(False)
+    later.goto(live_server.url)
+    take = finished(live_server)
+    assert (take.duration_s or 0) >= 4
+    later.goto(f"{live_server.url}/c/demo")
+    expect(later.get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def test_a_second_tab_leaves_a_running_take_alone(live_server: LiveServer, open_page: Open) -> None:
+    page = open_page()
+    join(page, live_server.invite(campaign="demo"))
+    speak(page, 2)
+    other = page.context.new_page()
+    other.goto(live_server.url)
+    expect(other.get_by_role("heading", name="Hello")).to_be_visible()
+    page.wait_for_timeout(1500)
+    assert [take.state for take in takes(live_server)] == [RecordingState.open]
+    page.bring_to_front()
+    page.keyboard.press("s")
+    assert finished(live_server).duration_s is not None
+
+
+def test_leaving_while_recording_asks_and_keeps_the_take(live_server: LiveServer, open_page: Open) -> None:
+    page = open_page()
+    join(page, live_server.invite(campaign="demo"))
+    speak(page, 3)
+    page.keyboard.press("h")
+    page.get_by_role("button", name="Stay").click()
+    expect(page.get_by_role("button", name="Finish")).to_be_visible()
+    page.get_by_role("link", name="Home", exact=True).click()
+    page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_role("heading", name="Hello")).to_be_visible()
+    assert (finished(live_server).duration_s or 0) >= 3
+    page.get_by_role("link", name="Start").click()
+    expect(page.get_by_role("button", name="Play", exact=True)).to_be_visible()
