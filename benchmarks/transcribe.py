@@ -167,7 +167,7 @@ def main() -> None:
     if not spoken:
         raise SystemExit(f"No recordings with texts in {arguments.speech}. Name a folder of them with --speech.")
     recogniser = WhisperX(AsrOptions(batch_size=BATCH_SIZE, threads=1))
-    start_cpu, _ = measured(lambda: recogniser.load("en"), resource.RUSAGE_SELF)  # type: ignore[arg-type,return-value]
+    start_cpu, _ = measured(lambda: recogniser.load("en"), resource.RUSAGE_SELF)  # type: ignore[arg-type]
     model = recogniser.load("en")
     warm, one, default = Method("pixmo, 1 thread"), Method("whisperx, 1 thread"), Method("whisperx, its default: 4")
     with tempfile.TemporaryDirectory(prefix="pixmo-bench-") as scratch:

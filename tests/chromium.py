@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import BrowserContext, Playwright
 
@@ -24,7 +25,13 @@ def executable() -> str:
 
 @contextmanager
 def chromium(
-    playwright: Playwright, profile: Path, microphone: Path, *, width: int = 1280, height: int = 800
+    playwright: Playwright,
+    profile: Path,
+    microphone: Path,
+    *,
+    width: int = 1280,
+    height: int = 800,
+    scheme: Literal["light", "dark"] = "light",
 ) -> Iterator[BrowserContext]:
     """A browser with a profile folder that survives it, hearing `microphone` once."""
     context = playwright.chromium.launch_persistent_context(
@@ -33,6 +40,7 @@ def chromium(
         args=[*FLAGS, f"--use-file-for-fake-audio-capture={microphone.resolve()}%noloop"],
         viewport={"width": width, "height": height},
         locale="en-GB",
+        color_scheme=scheme,
     )
     try:
         yield context

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from pixmo.captions.tidy import tidy
 from pixmo.captions.words import Lexicon, Word, is_unspaced, lexicon, numerals, quoted_spans, sentence_starts, words
 
 _SHORT_WORD = 4
@@ -34,7 +35,8 @@ def check(caption: str, transcripts: Sequence[str], language: str) -> list[Flag]
     only by their numerals.
     """
     known = lexicon(language)
-    spoken = _Spoken(transcripts, known)
+    # Hesitation may stand between the parts of a number or a word: "two um hundred".
+    spoken = _Spoken([*transcripts, *(tidy(text, language) for text in transcripts)], known)
     starts = sentence_starts(caption, known)
     quoted = list(quoted_spans(caption))
     said = words(caption)

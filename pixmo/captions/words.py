@@ -26,7 +26,7 @@ class Lexicon:
 
     known: bool
     fillers: frozenset[str]
-    parentheticals: frozenset[tuple[str, ...]]
+    parentheticals: tuple[tuple[str, ...], ...]
     articles: frozenset[str]
     doubled: frozenset[str]
     capital: frozenset[str]
@@ -90,7 +90,7 @@ def lexicon(language: str) -> Lexicon:
     return Lexicon(
         known=bool(own),
         fillers=folded("fillers") | frozenset(common["fillers"]),
-        parentheticals=frozenset(tuple(phrase.split()) for phrase in folded("parentheticals")),
+        parentheticals=tuple(sorted(tuple(phrase.split()) for phrase in folded("parentheticals"))),
         articles=folded("articles"),
         doubled=folded("doubled"),
         capital=folded("capital"),

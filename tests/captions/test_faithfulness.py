@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pixmo.captions.faithfulness import Flag, check
 from pixmo.captions.tidy import tidy
+from tests.captions.test_tidy import SPEECH
 
 
 def tokens(caption: str, *said: str, language: str = "en") -> list[str]:
@@ -99,3 +102,39 @@ def test_scripts_without_spaces_are_compared_by_numerals() -> None:
 def test_a_tidied_transcript_has_no_flags() -> None:
     said = "um there's there's a a red kettle with 3 cups, you know, and a sign that says \"no entry\" at 10:30"
     assert check(tidy(said, "en"), [said], "en") == []
+
+
+NUMBERS = st.lists(
+    st.sampled_from(
+        [
+            "um",
+            ",",
+            "two",
+            "hundred",
+            "and",
+            "five",
+            "twenty",
+            "one",
+            "3",
+            "1,200",
+            "10:30",
+            "dozen",
+            "first",
+            "S",
+            "T",
+            "O",
+            "P",
+            "basket",
+            "ball",
+            "a",
+        ]
+    ),
+    max_size=20,
+).map(" ".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(SPEECH, NUMBERS, st.text(max_size=60)), st.sampled_from(["en", "de", "xx"]))
+@example("two um hundred", "en")
+def test_tidying_never_earns_a_flag(said: str, language: str) -> None:
+    assert check(tidy(said, language), [said], language) == []
