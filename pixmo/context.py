@@ -1,9 +1,7 @@
 """What a request or a job works with: the settings, the database and the blobs of one store."""
 
 from dataclasses import dataclass
-from typing import Annotated, Self
-
-from fastapi import Depends, Request
+from typing import Self
 
 from pixmo.database import Database
 from pixmo.errors import SetupError
@@ -28,13 +26,3 @@ class Context:
 
     def close(self) -> None:
         self.db.close()
-
-
-async def get_context(request: Request) -> Context:
-    """The server's store. A coroutine, because a plain function would cost a trip through the thread pool."""
-    context = request.app.state.pixmo
-    assert isinstance(context, Context)
-    return context
-
-
-ContextDep = Annotated[Context, Depends(get_context)]

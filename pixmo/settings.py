@@ -61,6 +61,9 @@ class Settings(BaseSettings):
         20, gt=0, description="Seconds without a heartbeat after which a worker's jobs go to another one."
     )
 
+    cap_pipeline: Path | None = Field(
+        None, description="Your own copy of pipelines/cap.py; by default the one that came with pixmo."
+    )
     llm_base_url: str | None = Field(
         None, description="OpenAI-compatible endpoint of a text-only LLM; without it captions are tidied by rule."
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
@@ -14,12 +14,13 @@ from pixmo.campaigns import service as campaigns
 from pixmo.campaigns.models import CampaignStatus
 from pixmo.captions.models import Caption, CaptionMethod
 from pixmo.captions.service import latest_captions
-from pixmo.context import Context, ContextDep
+from pixmo.context import Context
 from pixmo.database import ReadSession
+from pixmo.dependencies import ContextDep, JobsDep
 from pixmo.describe.service import CAPTION
 from pixmo.images.models import Image
 from pixmo.images.service import image_url
-from pixmo.jobs import Jobs, JobState, WorkerProcess, dead_workers, job_counts
+from pixmo.jobs import JobState, WorkerProcess, dead_workers, job_counts
 from pixmo.recordings.models import Recording, RecordingState
 from pixmo.recordings.service import TRANSCRIBE
 from pixmo.tasks import service as tasks
@@ -215,9 +216,8 @@ def get_status(context: ContextDep, _: Reviewer) -> Status:
 
 
 @router.post("/jobs/retry", status_code=204)
-def retry_job(request: Request, context: ContextDep, person: Admin, body: RetryRequest) -> None:
+def retry_job(jobs: JobsDep, context: ContextDep, person: Admin, body: RetryRequest) -> None:
     """Start a parked job again."""
-    jobs: Jobs = request.app.state.jobs
     with context.db.write() as session:
         jobs.retry(session, body.job, body.subject_id)
         audit.record(session, person.id, "job.retried", body.job, body.subject_id)

@@ -8,7 +8,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBea
 from pixmo.accounts import sessions
 from pixmo.accounts.models import Role
 from pixmo.accounts.sessions import Person
-from pixmo.context import ContextDep
+from pixmo.dependencies import ContextDep
 from pixmo.errors import Forbidden, NotSignedIn
 
 __all__ = ["COOKIE", "Admin", "Person", "Reviewer", "SessionCookie", "SignedIn"]

@@ -8,8 +8,9 @@ from pixmo.accounts import consent, passwords, schemas, service, sessions
 from pixmo.accounts.dependencies import COOKIE, Admin, Reviewer, SessionCookie, SignedIn
 from pixmo.accounts.models import User
 from pixmo.accounts.sessions import Person
-from pixmo.context import Context, ContextDep
+from pixmo.context import Context
 from pixmo.database import ReadSession, WriteSession
+from pixmo.dependencies import ContextDep
 
 router = APIRouter(prefix="/api", tags=["accounts"])
 

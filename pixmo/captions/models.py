@@ -20,7 +20,7 @@ class CaptionMethod(enum.StrEnum):
 class Caption(Base):
     """One revision of a task's caption. Never changed; a newer revision supersedes it.
 
-    `transcript_ids` are the revisions that it was made from, in the order they were used.
+    `transcript_ids` are all revisions that were read, in the order of their slots.
     `flags`: [{kind: "added_word" | "added_number", token, sentence}] of the faithfulness check.
     `receipt`: the signed chain from image and audio to this text.
     """

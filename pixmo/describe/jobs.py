@@ -9,10 +9,11 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from pixmo.campaigns.models import Campaign
-from pixmo.captions.service import NothingSaid, TakeDamaged, run_caption
+from pixmo.captions.service import is_final, run_caption
 from pixmo.clock import now
 from pixmo.context import Context
 from pixmo.describe.service import CAPTION, request_caption
+from pixmo.errors import PixmoError
 from pixmo.jobs import Job, Jobs, JobState, Parked
 from pixmo.recordings import audio
 from pixmo.recordings.models import Recording, RecordingState
@@ -118,9 +119,11 @@ def _show_partial(context: Context, recording_id: str, text: str) -> None:
 def caption(context: Context, task_id: str) -> None:
     """Make the caption of a task from what its annotators submitted."""
     try:
-        run_caption(context.db, context.storage, context.settings, task_id)
-    except (NothingSaid, TakeDamaged) as error:
-        raise Parked(error.detail) from error
+        run_caption(context.db, context.storage, context.settings, task_id, recipe=context.settings.cap_pipeline)
+    except PixmoError as error:
+        if is_final(error):
+            raise Parked(error.detail) from error
+        raise
 
 
 def describe_jobs(jobs: Jobs) -> list[Job]:

@@ -3,17 +3,16 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, Response, status
 from sqlalchemy import select
 
 from pixmo.accounts.dependencies import SignedIn
 from pixmo.campaigns.models import Campaign
-from pixmo.context import ContextDep
+from pixmo.dependencies import ContextDep, JobsDep
 from pixmo.describe import service
 from pixmo.describe.schemas import AssignmentView, SubmitRequest, TakeView
 from pixmo.images.models import Image
 from pixmo.images.service import image_url
-from pixmo.jobs import Jobs
 from pixmo.recordings import service as recordings
 from pixmo.recordings.routes import RecordingId
 from pixmo.recordings.schemas import FinishTake, StartTake
@@ -23,11 +22,6 @@ from pixmo.tasks.routes import AssignmentId, CampaignName
 from pixmo.tasks.schemas import LastSubmission, NextRequest, StateReply, Thumbnail
 
 router = APIRouter(prefix="/api", tags=["describe"])
-
-
-def _jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.jobs
-    return jobs
 
 
 @router.post(
@@ -47,11 +41,11 @@ def next_assignment(
 
 @router.post("/assignments/{assignment_id}/submit")
 def submit(
-    request: Request, context: ContextDep, person: SignedIn, assignment_id: AssignmentId, body: SubmitRequest
+    jobs: JobsDep, context: ContextDep, person: SignedIn, assignment_id: AssignmentId, body: SubmitRequest
 ) -> StateReply:
     """Submit the description. The same `submission_id` again is fine."""
     with context.db.write() as session:
-        service.submit(session, _jobs(request), context.settings, assignment_id, person.id, body)
+        service.submit(session, jobs, context.settings, assignment_id, person.id, body)
     return StateReply(state="submitted", undo_seconds=context.settings.undo_minutes * 60)
 
 
@@ -103,7 +97,7 @@ def get_take(context: ContextDep, person: SignedIn, recording_id: RecordingId) -
 
 @router.post("/recordings/{recording_id}/finish")
 def finish_take(
-    request: Request, context: ContextDep, person: SignedIn, recording_id: RecordingId, body: FinishTake
+    jobs: JobsDep, context: ContextDep, person: SignedIn, recording_id: RecordingId, body: FinishTake
 ) -> TakeView:
     """Say that the take is whole. It is checked, and its transcription begins. Again is fine."""
     with context.db.read() as session:
@@ -111,7 +105,7 @@ def finish_take(
         max_seconds = session.scalars(
             select(Campaign.max_seconds).join(Task, Task.campaign_id == Campaign.id).where(Task.id == recording.task_id)
         ).one()
-    recordings.finish(context, _jobs(request), recording_id, person.id, body, max_seconds)
+    recordings.finish(context, jobs, recording_id, person.id, body, max_seconds)
     with context.db.read() as session:
         return service.take_view(session, recordings.mine(session, recording_id, person.id))
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import FileResponse
 
 from pixmo.accounts.dependencies import SignedIn
-from pixmo.context import ContextDep
+from pixmo.dependencies import ContextDep
 from pixmo.images.formats import BLOBS, HEAD_BYTES, media_type, sniff
 from pixmo.images.service import NoSuchImage
 

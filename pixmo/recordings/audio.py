@@ -35,6 +35,7 @@ CLOCK_RATIO, CLOCK_SLACK_SECONDS = 0.95, 0.5
 MIN_SOURCE_HZ, MAX_SOURCE_HZ = 4_000, 384_000
 # Side 20 dB above mid: the two channels cancel out in a mono mix.
 OPPOSITE_PHASE_RATIO = 100.0
+_BLOCK = 1 << 20  # samples mixed together, to bound memory
 
 
 class Container(StrEnum):
@@ -225,8 +226,8 @@ class _Collector:
     def __init__(self, layout: str, max_seconds: float) -> None:
         self._layout = layout
         self._max_seconds = max_seconds
-        self._pieces: list[NDArray[np.int16]] = []
-        self._count = 0
+        self._channels = 1 if layout == "mono" else 2
+        self._data = bytearray()
         self._setup: tuple[int, str, str] | None = None
         self._begin()
 
@@ -252,7 +253,7 @@ class _Collector:
 
     def finish(self) -> NDArray[np.int16]:
         self._flush()
-        return np.concatenate(self._pieces) if self._pieces else np.zeros((0, 1), np.int16)
+        return np.frombuffer(self._data, np.int16).reshape(-1, self._channels)
 
     def _flush(self) -> None:
         if self._setup is not None:
@@ -262,28 +263,33 @@ class _Collector:
 
     def _keep(self, frames: list[AudioFrame]) -> None:
         for frame in frames:
-            piece = frame.to_ndarray().reshape(-1, 1 if self._layout == "mono" else 2).astype(np.int16, copy=False)
-            self._count += len(piece)
-            if self._count > self._max_seconds * SAMPLE_RATE:
+            self._data += frame.to_ndarray().tobytes()
+            if len(self._data) > 2 * self._channels * self._max_seconds * SAMPLE_RATE:
                 raise AudioRejected(RejectReason.TOO_LONG)
-            self._pieces.append(piece)
 
 
 def _to_mono(samples: NDArray[np.int16]) -> tuple[NDArray[np.int16], bool]:
     if samples.shape[1] == 1:
         return samples[:, 0], False
-    left, right = samples[:, 0].astype(np.int32), samples[:, 1].astype(np.int32)
-    mid, side = (left + right) >> 1, (left - right) >> 1
-    mid_energy = float(np.mean(mid.astype(np.float64) ** 2))
-    side_energy = float(np.mean(side.astype(np.float64) ** 2))
-    if side_energy > 1 and side_energy > OPPOSITE_PHASE_RATIO * mid_energy:
+    mono = np.empty(len(samples), np.int16)
+    mid_energy = side_energy = 0.0
+    for start in range(0, len(samples), _BLOCK):
+        left, right = samples[start : start + _BLOCK].astype(np.int32).T
+        mono[start : start + _BLOCK] = mid = (left + right) >> 1
+        mid_energy += _energy(mid)
+        side_energy += _energy((left - right) >> 1)
+    if side_energy > len(samples) and side_energy > OPPOSITE_PHASE_RATIO * mid_energy:
         return np.ascontiguousarray(samples[:, 0]), True
-    return mid.astype(np.int16), False
+    return mono, False
+
+
+def _energy(samples: NDArray[np.signedinteger]) -> float:
+    return float(np.einsum("i,i->", samples, samples, dtype=np.float64))  # makes no copy in floats
 
 
 def rms_dbfs(samples: NDArray[np.int16]) -> float:
     """Level against full scale; -120 for digital silence."""
-    power = float(np.mean(samples.astype(np.float32) ** 2)) if samples.size else 0.0
+    power = _energy(samples) / max(len(samples), 1)
     return max(-120.0, 10 * float(np.log10(max(power, 1e-12) / 32768**2)))
 
 
@@ -336,5 +342,6 @@ def remux(data: bytes | Path) -> bytes:
 def peaks(audio: Audio, n: int = 300) -> list[float]:
     """Largest absolute value in each of `n` equal parts, 0 to 1, for drawing a waveform."""
     edges = np.linspace(0, len(audio.samples), n + 1).astype(int)[:-1]
-    loudness = np.abs(audio.samples.astype(np.int32))
-    return [round(float(value) / 32768, 3) for value in np.maximum.reduceat(loudness, edges)]
+    highest = np.maximum.reduceat(audio.samples, edges).astype(np.int32)
+    lowest = np.minimum.reduceat(audio.samples, edges).astype(np.int32)
+    return [round(float(value) / 32768, 3) for value in np.maximum(highest, -lowest)]

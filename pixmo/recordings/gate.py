@@ -54,11 +54,11 @@ def measure(audio: Audio) -> Levels:
     """Measure a recording. About 1 ms per second of sound."""
     samples = audio.samples
     voiced = voiced_frames(samples)
-    frames = samples[: len(voiced) * FRAME].reshape(-1, FRAME).astype(np.float32)
-    power: NDArray[np.float64] = np.mean(frames**2, axis=1, dtype=np.float64)
+    frames = samples[: len(voiced) * FRAME].reshape(-1, FRAME)
+    power: NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / FRAME
     speech_dbfs, snr_db, high_band_db = _describe_voice(frames, power, voiced)
     last = int(np.flatnonzero(voiced)[-1]) + 1 if voiced.any() else 0
-    peak = int(np.max(np.abs(samples.astype(np.int32)), initial=0))
+    peak = max(int(np.max(samples, initial=0)), -int(np.min(samples, initial=0)))
     level = rms_dbfs(samples)
     tail_s = audio.duration_s - last / _FRAMES_PER_SECOND
     clip_ratio = _clip_ratio(samples, peak)
@@ -134,7 +134,7 @@ def _drop_runs(marks: NDArray[np.bool_], seconds: float) -> NDArray[np.bool_]:
 
 
 def _describe_voice(
-    frames: NDArray[np.float32], power: NDArray[np.float64], voiced: NDArray[np.bool_]
+    frames: NDArray[np.int16], power: NDArray[np.float64], voiced: NDArray[np.bool_]
 ) -> tuple[float | None, float | None, float | None]:
     """Level of the voice, its distance from the noise, and its share above 4.2 kHz, all in dB."""
     if not voiced.any():
@@ -145,9 +145,10 @@ def _describe_voice(
         noise = max(float(np.mean(power[~voiced])), 1e-3)
         snr_db = round(10 * float(np.log10(max(speech - noise, 1e-2 * noise) / noise)), 1)
     spectrum = np.zeros(FRAME // 2 + 1)
-    spoken = frames[voiced]
+    spoken = np.flatnonzero(voiced)
     for start in range(0, len(spoken), _BLOCK):
-        spectrum += np.sum(np.abs(np.fft.rfft(spoken[start : start + _BLOCK] * _WINDOW, axis=1)) ** 2, axis=0)
+        block = frames[spoken[start : start + _BLOCK]] * _WINDOW
+        spectrum += np.sum(np.abs(np.fft.rfft(block, axis=1)) ** 2, axis=0)
     high = spectrum[_HIGH_BAND_HZ[0] // _HZ_PER_BIN : _HIGH_BAND_HZ[1] // _HZ_PER_BIN].sum()
     high_band_db = round(10 * float(np.log10(max(high, 1e-9) / max(spectrum.sum(), 1e-9))), 1)
     return round(10 * float(np.log10(speech / 32768**2)), 1), snr_db, high_band_db
@@ -157,7 +158,7 @@ def _clip_ratio(samples: NDArray[np.int16], peak: int) -> float:
     # A sound whose peak is far from full scale was not cut off by a converter.
     if peak < 0.5 * 32768:
         return 0.0
-    at_peak = np.abs(samples.astype(np.int32)) >= 0.98 * peak
+    at_peak = (samples >= 0.98 * peak) | (samples <= -0.98 * peak)
     edges = np.flatnonzero(np.diff(at_peak, prepend=False, append=False))
     runs = edges[1::2] - edges[::2]
     return float(runs[runs >= 3].sum()) / len(samples)

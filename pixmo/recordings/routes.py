@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse
 
 from pixmo.accounts.dependencies import SignedIn
 from pixmo.accounts.models import Role
-from pixmo.context import ContextDep
+from pixmo.dependencies import ContextDep
 from pixmo.errors import TooLarge
 from pixmo.recordings import service
 from pixmo.recordings.models import Recording

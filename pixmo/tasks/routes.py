@@ -9,8 +9,8 @@ from pixmo.accounts.dependencies import SignedIn
 from pixmo.campaigns import service as campaigns
 from pixmo.campaigns.models import Campaign
 from pixmo.campaigns.schemas import CampaignDetail, CampaignSummary, Question
-from pixmo.context import ContextDep
 from pixmo.database import ReadSession
+from pixmo.dependencies import ContextDep
 from pixmo.tasks import service
 from pixmo.tasks.schemas import HeartbeatReply, HeartbeatRequest, SkipRequest, StateReply, Uuid
 

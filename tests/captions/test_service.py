@@ -1,9 +1,11 @@
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from pipelines import cap
 from pixmo.captions import receipt
 from pixmo.captions.answers import standing_answers
 from pixmo.captions.models import Caption, CaptionMethod
@@ -184,6 +186,15 @@ def test_damaged_audio_is_not_signed(kitchen: Kitchen) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(TakeDamaged, match=recording.id):
         kitchen.run()
+
+
+def test_a_pipeline_file_of_ones_own_makes_the_caption(kitchen: Kitchen, tmp_path: Path) -> None:
+    file = tmp_path / "my_cap.py"
+    file.write_text(Path(cap.__file__).read_text("utf-8").replace("richest(tidied, language)", "1"), "utf-8")
+    context = kitchen.context
+    caption = run_caption(context.db, context.storage, context.settings, kitchen.task_id, recipe=file)
+    assert caption is not None
+    assert caption.text == "A kettle that is red stands on a black stove with three knobs."
 
 
 def test_a_language_model_merges_all_transcripts(kitchen: Kitchen) -> None:

@@ -23,7 +23,10 @@ TAKE_SECONDS = 66.0
 
 
 def plain(text: str) -> str:
-    numbers = {str(number): word for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"])}
+    numbers = {
+        str(number): word
+        for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"])
+    }
     words = re.sub(r"[^a-z0-9 ]+", " ", text.lower()).split()
     return " ".join(numbers.get(word, word) for word in words)
 
