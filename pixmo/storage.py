@@ -7,7 +7,9 @@ reach speech by guessing a hash.
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pixmo.errors import NotFound
@@ -48,7 +50,8 @@ class Storage:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path(kind, sha256)
-        if target.is_file():
+        with suppress(FileNotFoundError):
+            os.utime(target)  # new again, so that no sweep takes it for left over
             return sha256
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
@@ -71,6 +74,14 @@ class Storage:
     def delete(self, kind: str, sha256: str) -> None:
         """Remove a blob that no row names any more."""
         self.path(kind, sha256).unlink(missing_ok=True)
+
+    def sweep(self, *, older_than: float) -> None:
+        """Remove temporary files that a crash left more than `older_than` seconds ago."""
+        limit = time.time() - older_than
+        for path in self.root.glob("*/??/.part-*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    path.unlink()
 
     def walk(self, kind: str) -> Iterator[tuple[str, Path]]:
         """All blobs of a kind as (sha256, path)."""

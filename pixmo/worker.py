@@ -5,14 +5,17 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from pixmo.campaigns.service import all_campaigns
 from pixmo.context import Context
 from pixmo.describe.jobs import asr_options, describe_jobs, warm_up
 from pixmo.errors import PixmoError
 from pixmo.jobs import Jobs, Worker
+from pixmo.recordings.service import sweep
 from pixmo.transcripts.asr import describe_choice
 
+SWEEP_SECONDS = 3600
 logger = logging.getLogger("pixmo.worker")
 
 
@@ -38,8 +41,12 @@ def run(context: Context, *, parent: int | None = None, stop: threading.Event | 
     threading.Thread(target=warm_up, args=(context.settings, languages), name="pixmo-warm-up", daemon=True).start()
     print(f"worker {worker.id} is ready ({note})", file=sys.stderr, flush=True)  # noqa: T201
     try:
+        swept = 0.0
         while not stop.wait(1) and (parent is None or os.getppid() == parent):
-            pass
+            if time.monotonic() > swept + SWEEP_SECONDS or not swept:
+                sweep(context)
+                context.storage.sweep(older_than=SWEEP_SECONDS)
+                swept = time.monotonic()
     finally:
         worker.stop()
         jobs.close()

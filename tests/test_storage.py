@@ -33,6 +33,17 @@ def test_only_digests_are_paths(storage: Storage, name: str) -> None:
         storage.path("images", name)
 
 
+def test_what_a_crash_left_is_swept_when_it_is_old(storage: Storage) -> None:
+    sha256 = storage.put("audio", b"speech")
+    part = storage.path("audio", sha256).parent / ".part-1"
+    part.write_bytes(b"spee")
+    storage.sweep(older_than=60)
+    assert part.exists()
+    storage.sweep(older_than=-1)
+    assert not part.exists()
+    assert storage.read("audio", sha256) == b"speech"
+
+
 def test_many_writers_of_one_blob(storage: Storage) -> None:
     data = b"x" * 500_000
     with ThreadPoolExecutor(16) as pool:

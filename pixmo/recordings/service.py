@@ -7,6 +7,7 @@ error. Reads `slots`, writes `recordings`, `recording_chunks`; hands on to the `
 
 import hashlib
 from dataclasses import asdict
+from datetime import timedelta
 
 from sqlalchemy import func, insert, select, update
 
@@ -249,3 +250,26 @@ def view(session: ReadSession | WriteSession, recording: Recording) -> Recording
         peaks=recording.peaks or None,
         gate=recording.levels or None,
     )
+
+
+def sweep(context: Context, *, older_than: timedelta = timedelta(days=1)) -> int:
+    """Remove chunk files that are part of a stored take by now, or that no row ever named; returns how many.
+
+    The chunks of a take that was never finished stay: somebody's speech is in them. The age keeps the sweep off a
+    chunk whose row is being written.
+    """
+    limit = (now() - older_than).timestamp()
+    with context.db.read() as session:
+        needed = set(
+            session.scalars(
+                select(RecordingChunk.sha256)
+                .join(Recording, Recording.id == RecordingChunk.recording_id)
+                .where(Recording.audio_sha256.is_(None))
+            )
+        )
+    removed = 0
+    for sha256, path in context.storage.walk(CHUNKS):
+        if sha256 not in needed and path.stat().st_mtime < limit:
+            context.storage.delete(CHUNKS, sha256)
+            removed += 1
+    return removed

@@ -133,6 +133,7 @@ def join(page: Page, link: str, name: str = "Kim") -> None:
 
 def speak(page: Page, seconds: float) -> None:
     """Record, by keyboard, until `seconds` of the take have passed; the take goes on."""
+    page.get_by_role("button", name="Record").wait_for()
     page.keyboard.press("r")
     page.get_by_role("button", name="Finish").wait_for()
     page.wait_for_function(

@@ -108,6 +108,7 @@ def test_by_keyboard_from_the_invite_to_the_next_image(
 def test_keys_rest_while_typing(live_server: LiveServer, open_page: Open) -> None:
     page = open_page()
     join(page, live_server.invite(campaign="demo"))
+    page.get_by_role("button", name="Record").wait_for()
     page.keyboard.press("k")
     page.get_by_label("Note (optional)").fill("")
     page.keyboard.type("rs1x?")

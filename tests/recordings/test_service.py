@@ -218,6 +218,19 @@ def test_speech_is_taken_even_after_the_lease_is_lost(speaker: Speaker) -> None:
     assert speaker.row().state is RecordingState.finished
 
 
+def test_the_sweep_removes_what_a_stored_take_holds_and_nothing_else(speaker: Speaker) -> None:
+    for seq, chunk in enumerate(CHUNKS):
+        speaker.put(seq, chunk)
+    stray = speaker.context.storage.put("chunks", b"a chunk whose row was never written")
+    at_once = timedelta(seconds=-1)
+    assert service.sweep(speaker.context) == 0
+    assert service.sweep(speaker.context, older_than=at_once) == 1
+    assert not speaker.context.storage.exists("chunks", stray)
+    speaker.finish(len(CHUNKS))
+    assert service.sweep(speaker.context, older_than=at_once) == len(set(CHUNKS))
+    assert speaker.context.storage.read("audio", speaker.row().audio_sha256 or "") == TAKE
+
+
 def test_a_redone_take_is_put_aside_but_kept(speaker: Speaker) -> None:
     count = speaker.put_all()
     speaker.finish(count)
