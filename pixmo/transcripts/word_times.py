@@ -46,8 +46,8 @@ def by_attention(
     found = model.find_alignment(tokenizer, tokens, encoded, frames)
     words = []
     for text, span, pieces in zip(texts, spans, found, strict=True):
-        merged = _merge(pieces, tokenizer.language_code)
-        words.append(_place(text, merged, span, bias_s) if merged else _untimed(text, tokenizer.language_code))
+        placed = _place(_merge(pieces, tokenizer.language_code), span, bias_s)
+        words.append(placed + _untimed(text, tokenizer.language_code)[len(placed) :])
     return words
 
 
@@ -71,7 +71,7 @@ def _merge(pieces: list[dict[str, Any]], language: str) -> list[dict[str, Any]]:
     return [word for word in merged if word["word"].strip()]
 
 
-def _place(text: str, pieces: list[dict[str, Any]], span: tuple[float, float], bias_s: float) -> list[Word]:
+def _place(pieces: list[dict[str, Any]], span: tuple[float, float], bias_s: float) -> list[Word]:
     earliest, latest = span
     words: list[Word] = []
     for piece in pieces:

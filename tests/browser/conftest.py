@@ -1,6 +1,5 @@
 """A real Chromium with a WAV file as its microphone, and a pixmo server without workers unless a test asks for one."""
 
-import shutil
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,20 +11,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 from sqlalchemy import update
 
 from pixmo.campaigns.models import Campaign
+from tests.chromium import FLAGS, executable
+from tests.page import SPEECH
 from tests.server import LiveServer
 
-SPEECH = Path(__file__).parents[1] / "data" / "speech" / "01_kitchen.joe.wav"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-FAKE_MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+WITHOUT_MICROPHONE = [flag for flag in FLAGS if "fake" not in flag]
 
 Launch = Callable[..., Browser]
 Open = Callable[..., Page]
@@ -33,16 +23,7 @@ Open = Callable[..., Page]
 
 def listening_to(sound: Path) -> list[str]:
     """The flags that make `sound` the microphone: played once from the moment it is opened, then silence."""
-    return [*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={sound}%noloop"]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Where the browser is."""
-    for name in NAMES:
-        if path := shutil.which(name):
-            return path
-    pytest.fail(f"The browser tests need one of {', '.join(NAMES)}. On Debian: apt-get install chromium", pytrace=False)
+    return [*FLAGS, f"--use-file-for-fake-audio-capture={sound}%noloop"]
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +36,7 @@ def playwright() -> Iterator[Playwright]:
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `speech.wav` (20 s of a spoken description) and `silence.wav` (20 s of nothing at all)."""
     folder = tmp_path_factory.mktemp("sounds")
-    with wave.open(str(SPEECH), "rb") as source:
+    with wave.open(str(SPEECH / "01_kitchen.joe.wav"), "rb") as source:
         shape = source.getparams()
         frames = source.readframes(20 * shape.framerate)
     for name, content in (("speech.wav", frames), ("silence.wav", bytes(len(frames)))):
@@ -75,19 +56,19 @@ def server(server: LiveServer) -> LiveServer:
 
 
 @pytest.fixture(scope="session")
-def _shared_browser(playwright: Playwright, chromium: str, sounds: Path) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *listening_to(sounds / "speech.wav")])
+def _shared_browser(playwright: Playwright, sounds: Path) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=executable(), args=listening_to(sounds / "speech.wav"))
     yield browser
     browser.close()
 
 
 @pytest.fixture
-def launch(playwright: Playwright, chromium: str) -> Iterator[Launch]:
-    """Start a browser with flags of its own."""
+def launch(playwright: Playwright) -> Iterator[Launch]:
+    """Start a browser with flags of its own, by default without a microphone."""
     with ExitStack() as stack:
 
         def start(*flags: str) -> Browser:
-            browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *flags])
+            browser = playwright.chromium.launch(executable_path=executable(), args=[*WITHOUT_MICROPHONE, *flags])
             stack.callback(browser.close)
             return browser
 

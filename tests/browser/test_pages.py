@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Launch, Open, join, speak
+from tests.browser.conftest import Launch, Open, join, listening_to, speak
 from tests.server import LiveServer
 
 AXE = Path(__file__).parents[2] / "annotation_ui/node_modules/axe-core/axe.min.js"
@@ -58,7 +58,7 @@ def test_an_admin_invites_somebody(live_server: LiveServer, open_page: Open) -> 
     page = open_page()
     join(page, live_server.invite("admin"))
     page.get_by_role("link", name="Admin").click()
-    page.get_by_label("Campaign").select_option("demo")
+    page.get_by_role("combobox", name="Campaign").select_option("demo")
     page.get_by_role("button", name="Create link").click()
     link = page.get_by_label("Send this link").input_value()
     guest = open_page()
@@ -176,8 +176,7 @@ def test_a_forbidden_microphone_says_what_to_do(live_server: LiveServer, launch:
 def test_a_silent_microphone_is_noticed_within_two_seconds(
     live_server: LiveServer, launch: Launch, open_page: Open, sounds: Path
 ) -> None:
-    flags = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    page = open_page(launch(*flags, f"--use-file-for-fake-audio-capture={sounds / 'silence.wav'}%noloop"))
+    page = open_page(launch(*listening_to(sounds / "silence.wav")))
     join(page, live_server.invite(campaign="demo"))
     page.evaluate(
         """() => new MutationObserver(() => {

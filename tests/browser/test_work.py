@@ -35,6 +35,7 @@ def test_by_keyboard_from_the_invite_to_the_next_image(
     keyboard.press("?")
     expect(page.get_by_role("dialog")).to_contain_text("Keyboard shortcuts")
     keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
     zoom = page.get_by_role("button", name="Fit,")
     fitted = zoom.inner_text()

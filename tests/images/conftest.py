@@ -83,9 +83,9 @@ def bomb() -> bytes:
 @cache
 def slow() -> bytes:
     """A picture of transparent noise, which takes many seconds to encode."""
-    rows = np.random.default_rng(0).integers(0, 256, (5000, 1 + 2 * 5000), dtype=np.uint8)
+    rows = np.random.default_rng(0).integers(0, 256, (6900, 1 + 2 * 6900), dtype=np.uint8)
     rows[:, 0] = 0
-    return png(5000, 5000, 8, 4, rows.tobytes(), level=0)
+    return png(6900, 6900, 8, 4, rows.tobytes(), level=0)
 
 
 @cache

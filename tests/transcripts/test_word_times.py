@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from faster_whisper.tokenizer import Tokenizer
 
 from pixmo.transcripts import word_times
+from pixmo.transcripts.asr import WhisperX
 from pixmo.transcripts.quality import Segment
 from pixmo.transcripts.weights import AsrUnavailable
 from pixmo.transcripts.word_times import Aligner, Word, is_plausible
@@ -46,8 +49,21 @@ class TestMerge:
 
 def test_place_shifts_by_the_bias_and_stays_in_the_chunk() -> None:
     pieces = word_times._merge([piece(" a", 0.05, 0.3), piece(" b", 0.3, 0.2), piece(" c", 9.9, 12)], "en")
-    placed = word_times._place("a b c", pieces, (10, 20), 0.11)
+    placed = word_times._place(pieces, (10, 20), 0.11)
     assert [(word["start"], word["end"]) for word in placed] == [(10, 10.19), (10.19, 10.19), (19.79, 20)]
+
+
+def test_any_text_can_be_aligned(recogniser: WhisperX) -> None:
+    """Text without a word, and more of it than the decoder takes: every word is there, with or without a time."""
+    model = recogniser._by_language["en"].model
+    tokenizer = Tokenizer(model.hf_tokenizer, multilingual=False)
+    encoded = model.encode(np.zeros((4, 80, 3000), np.float32))
+    texts = ["", " ...", " dog" * 1000, " A dog."]
+    found = word_times.by_attention(model, tokenizer, encoded, texts, [(0, 5), (5, 10), (10, 40), (40, 45)], 0.1)
+    assert [[word["text"] for word in words] for words in found] == [text.split() for text in texts]
+    assert found[2][0]["start"] is not None
+    assert found[2][-1] == {"text": "dog", "start": None, "end": None, "confidence": None}
+    assert all(40 <= word["start"] <= word["end"] <= 45 for word in found[3])
 
 
 def test_words_without_times() -> None:
