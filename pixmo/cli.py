@@ -117,10 +117,15 @@ def serve(
     try:
         if demo:
             setup.load_demo(context)
-        _greet(context, demo=demo)
+        run(
+            settings,
+            workers=workers,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            ready=lambda: _greet(context, demo=demo),
+        )
     finally:
         context.close()
-    run(settings, workers=workers, tls_cert=tls_cert, tls_key=tls_key)
 
 
 def _greet(context: "Context", *, demo: bool) -> None:

@@ -5,16 +5,19 @@ answers for seconds, and a crash in native code must not end somebody's take.
 """
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
 
 from pixmo.app import create_app
+from pixmo.errors import SetupError
 from pixmo.settings import Settings
 
 RESTART_SECONDS = (1, 2, 5, 15, 60)
@@ -56,8 +59,30 @@ class Workers:
             self._stop.wait(RESTART_SECONDS[min(failures, len(RESTART_SECONDS) - 1)])
 
 
-def serve(settings: Settings, *, workers: int, tls_cert: Path | None = None, tls_key: Path | None = None) -> None:
-    """Serve until interrupted. The sockets are opened before the workers start, so a used port fails at once."""
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `SetupError` if the address is in use or not this machine's."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise SetupError(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.") from None
+    return listening
+
+
+def serve(
+    settings: Settings,
+    *,
+    workers: int,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until interrupted. `ready` is called when the address is ours, before the workers start.
+
+    Raises `SetupError` if there is no store or the address cannot be had.
+    """
     config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
@@ -71,10 +96,11 @@ def serve(settings: Settings, *, workers: int, tls_cert: Path | None = None, tls
         proxy_headers=settings.public_url is not None,
     )
     server = uvicorn.Server(config)
-    socket = config.bind_socket()
+    listening = _listen(settings.host, settings.port)
+    ready()
     children = Workers(workers)
     children.start()
     try:
-        server.run(sockets=[socket])
+        server.run(sockets=[listening])
     finally:
         children.stop()

@@ -21,7 +21,13 @@ DEADLINE_SECONDS = 120.0
 """A server that sends one byte a second is given up after this."""
 LONGEST_WAIT_SECONDS = 30.0
 
-_FINAL = (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError)
+_FINAL = (
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    httpcore.UnsupportedProtocol,
+    httpcore.LocalProtocolError,
+    UnicodeError,
+)
 _TRANSIENT = (httpx.HTTPError, httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -114,10 +120,21 @@ class _PublicTransport(httpx.BaseTransport):
         self._pool.close()
 
 
+def _proxies() -> dict[str, httpx.BaseTransport | None]:
+    """A transport for each scheme that the environment names a proxy for."""
+    found = getproxies()
+    urls = {scheme: found[scheme] for scheme in ("http", "https", "all") if found.get(scheme)}
+    return {
+        f"{scheme}://": httpx.HTTPTransport(proxy=url if "://" in url else f"http://{url}")
+        for scheme, url in urls.items()
+    }
+
+
 class Fetcher:
     """Downloads images, from many threads at once.
 
-    Where the environment names a proxy (`HTTPS_PROXY`), the proxy resolves names and decides what may be reached.
+    Where the environment names a proxy (`HTTPS_PROXY` and the like), the proxy resolves names and decides what may be
+    reached. Everything else passes the check of addresses, unless `allow_private` lets it be.
     """
 
     def __init__(
@@ -125,9 +142,9 @@ class Fetcher:
     ) -> None:
         self.max_bytes = max_bytes
         self.backoff_seconds = backoff_seconds
-        direct = not allow_private and not getproxies()
         self._client = httpx.Client(
-            transport=_PublicTransport(connections) if direct else None,
+            transport=None if allow_private else _PublicTransport(connections),
+            mounts=None if allow_private else _proxies(),
             headers={
                 "User-Agent": f"pixmo/{__version__}",
                 "Accept": "image/*,*/*;q=0.5",

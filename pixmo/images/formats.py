@@ -6,7 +6,9 @@ from typing import Literal, get_args
 Format = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 BLOBS = "images"
-"""The kind of blob (`Storage`) that images are stored as."""
+"""The kind of blob (`Storage`) that images are served from."""
+ORIGINALS = "originals"
+"""The kind of blob that keeps the bytes as they came, EXIF and all. Nothing serves or exports it."""
 HEAD_BYTES = 512
 """How many bytes of a file `sniff` and `foreign` look at."""
 

@@ -145,9 +145,9 @@ def _frames(image: Image.Image) -> int:
         return 1  # only later frames are broken; frame 0, which is used, was decoded
 
 
-def _jpeg(image: Image.Image, quality: int, *, subsampling: str = "4:2:0", progressive: bool = False) -> bytes:
+def _jpeg(image: Image.Image, quality: int, *, subsampling: str = "4:2:0") -> bytes:
     out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
+    image.save(out, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
     return out.getvalue()
 
 
@@ -226,7 +226,7 @@ def normalise(data: bytes, limits: Limits, expected_sha256: str | None = None) -
         byte_size=len(data),
         served=served,
         served_format=served_format,
-        web=served if web is pixels and served_format == "jpeg" else _jpeg(web, 85, progressive=True),
+        web=served if web is pixels and served_format == "jpeg" else _jpeg(web, 85),
         thumb=_jpeg(_fit(half, THUMB_PIXELS, gap=1.0), 80),
         pdq=digest,
         pdq_quality=quality,

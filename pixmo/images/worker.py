@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from PIL import AvifImagePlugin, Image
 
-from pixmo.images.formats import BLOBS, HEAD_BYTES, sniff
+from pixmo.images.formats import BLOBS, HEAD_BYTES, ORIGINALS, sniff
 from pixmo.images.normalise import BadImage, Limits, Normalised, Reason, normalise
 from pixmo.storage import Storage
 
@@ -80,12 +80,14 @@ def _read(job: dict[str, Any], pipe: BinaryIO, max_bytes: int) -> bytes:
     return _read_file(job["path"], max_bytes)
 
 
-def _stored(image: Normalised, storage: Storage) -> dict[str, Any]:
+def _stored(data: bytes, image: Normalised, storage: Storage) -> dict[str, Any]:
     """The columns of an image's row. Its blobs are on disk when this returns."""
     columns = {name: value for name, value in vars(image).items() if not isinstance(value, bytes)}
-    with ThreadPoolExecutor(3) as threads:  # the disk is waited for once, not three times
+    with ThreadPoolExecutor(4) as threads:  # the disk is waited for once, not four times
+        original = threads.submit(storage.put, ORIGINALS, data)
         digests = threads.map(partial(storage.put, BLOBS), (image.served, image.web, image.thumb))
         columns |= zip(("served_sha256", "web_sha256", "thumb_sha256"), digests, strict=True)
+        original.result()
     return columns
 
 
@@ -98,7 +100,7 @@ def _answer(job: dict[str, Any], pipe: BinaryIO, limits: Limits, storage: Storag
     except MemoryError:
         return {"bad": Reason.BOMB, "detail": "needs more memory than a worker may use"}
     try:
-        return {"image": _stored(image, storage)}
+        return {"image": _stored(data, image, storage)}
     except OSError as error:
         return {"broken": f"the store cannot be written: {error.strerror}"}
 

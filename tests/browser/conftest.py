@@ -109,7 +109,7 @@ def join(page: Page, link: str, name: str = "Kim") -> None:
         page.get_by_label("Password", exact=True).fill("long enough")
     page.get_by_label("I have read this and agree").check()
     page.get_by_role("button", name="Join").click()
-    page.wait_for_url(lambda url: "/join" not in url)
+    page.wait_for_url(lambda url: "/join" not in url, wait_until="commit")
 
 
 def speak(page: Page, seconds: float) -> None:

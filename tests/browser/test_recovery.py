@@ -109,7 +109,7 @@ def test_a_server_killed_before_the_finish_gets_it_all_when_it_is_back(
     expect(page.get_by_text("waiting for connection")).to_be_visible()
     heard = shown_seconds(page)
     page.keyboard.press("s")
-    expect(page.get_by_text("Sending the last seconds")).to_be_visible()
+    expect(page.get_by_text("The last seconds are still on their way")).to_be_visible()
     live_server.start()
     expect(page.get_by_text("All speech saved")).to_be_visible(timeout=30_000)
     take = finished(live_server)
@@ -124,7 +124,7 @@ def test_hours_without_a_network_and_a_closed_page_lose_nothing(live_server: Liv
     page.context.set_offline(True)
     speak(page, 4)
     page.keyboard.press("s")
-    expect(page.get_by_text("waiting for connection")).to_be_visible()
+    expect(page.get_by_text("The last seconds are still on their way")).to_be_visible()
     page.close(run_before_unload=False)
     assert takes(live_server) == []
 

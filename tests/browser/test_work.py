@@ -53,7 +53,7 @@ def test_by_keyboard_from_the_invite_to_the_next_image(
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
     keyboard.press("Space")
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
-    expect(page.get_by_text("Enough.").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Go on if there is more to say").first).to_be_visible(timeout=20_000)
     page.wait_for_timeout(3000)
     keyboard.press("s")
 

@@ -152,12 +152,14 @@ def test_a_body_that_never_ends_in_time(web: Server, monkeypatch: pytest.MonkeyP
         assert refusal(fetcher, f"{web.url}/endless") == (Reason.DOWNLOAD_FAILED, "not finished after 0 s")
 
 
+@pytest.mark.parametrize("allow_private", [True, False])
 @pytest.mark.parametrize(
     "url",
     ["ftp://example.org/a.jpg", "https://", "https://exa mple/\0", "http://[::1", "https://" + "a" * 70 + ".com/"],
 )
-def test_addresses_that_are_none(fetcher: Fetcher, url: str) -> None:
-    assert refusal(fetcher, url)[0] == Reason.DOWNLOAD_FAILED
+def test_addresses_that_are_none(url: str, allow_private: bool) -> None:
+    with Fetcher(1000, allow_private=allow_private, backoff_seconds=60) as fetcher:  # and they are not tried again
+        assert refusal(fetcher, url)[0] == Reason.DOWNLOAD_FAILED
 
 
 def test_nobody_answers(fetcher: Fetcher) -> None:
@@ -259,6 +261,15 @@ def test_closing_ends_downloads(web: Server) -> None:
     fetcher.close()
     with pytest.raises(RuntimeError):
         fetcher.get(f"{web.url}/ok")
+
+
+@pytest.mark.parametrize("proxies", [{"no": "*"}, {"https": "proxy.example:3128"}, {"ftp": "http://proxy.example"}])
+def test_without_a_proxy_of_its_own_a_scheme_is_checked(
+    web: Server, monkeypatch: pytest.MonkeyPatch, proxies: dict[str, str]
+) -> None:
+    monkeypatch.setattr(fetch, "getproxies", lambda: proxies)
+    with Fetcher(1000) as fetcher:
+        assert "--allow-private-urls" in refusal(fetcher, f"{web.url}/ok")[1]
 
 
 def test_a_proxy_decides_what_may_be_reached(web: Server, monkeypatch: pytest.MonkeyPatch) -> None:

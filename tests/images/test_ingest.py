@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from pixmo.database import Database
 from pixmo.images import ingest as module
-from pixmo.images.formats import BLOBS
+from pixmo.images.formats import BLOBS, ORIGINALS
 from pixmo.images.ingest import IngestOptions, Report, add_images, open_source
 from pixmo.images.models import Image, ImageSource
 from pixmo.images.normalise import Limits
@@ -89,7 +89,8 @@ def test_rows_are_what_was_found(tmp_path: Path, ingest: Ingest, db: Database, s
     stored = [storage.read(BLOBS, sha256) for sha256 in (image.served_sha256, image.web_sha256, image.thumb_sha256)]
     assert [len(blob) < len(data) for blob in stored] == [True, True, True]
     assert b"1987" not in b"".join(stored)
-    assert len(list(storage.walk(BLOBS))) == 3  # the original, with its location, is not kept
+    assert len(list(storage.walk(BLOBS))) == 3  # the original, with its location, is apart from what is served
+    assert [sha256 for sha256, _ in storage.walk(ORIGINALS)] == [image.sha256]
 
 
 def test_a_second_run_reads_nothing(tmp_path: Path, ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:

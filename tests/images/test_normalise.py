@@ -93,7 +93,6 @@ def test_a_jpeg_is_served_with_its_own_pixels() -> None:
     assert decoded(image.served).tobytes() == decoded(data).tobytes()
     assert pixel_sha256(decoded(image.served)) == image.pixel_sha256
     assert Image.open(io.BytesIO(image.web)).size == (658, 1024)
-    assert Image.open(io.BytesIO(image.web)).info["progressive"]
     assert Image.open(io.BytesIO(image.thumb)).size == (164, 256)
 
 
@@ -154,6 +153,13 @@ def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
     assert image.frames == 3
     assert decoded(image.served).getpixel((9, 9)) == (255, 0, 0)
     assert getattr(Image.open(io.BytesIO(image.served)), "n_frames", 1) == 1
+
+
+def test_of_a_phone_s_double_picture_the_first_is_taken() -> None:
+    image = normalise(encoded(picture(), "MPO", save_all=True, append_images=[picture(seed=1)]), LIMITS)
+    assert (image.format, image.frames) == ("jpeg", 2)
+    assert Image.open(io.BytesIO(image.served)).format == "JPEG"
+    assert len(image.served) < len(encoded(picture())) + 100
 
 
 def test_a_broken_later_frame_does_no_harm() -> None:

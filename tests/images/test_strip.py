@@ -94,6 +94,7 @@ def holds(stripped: bytes) -> None:
     assert strip_jpeg(stripped) == stripped
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_random_bytes_never_crash_the_filter(data: bytes) -> None:
     for start in (b"", b"\xff\xd8", SMALL[: SMALL.index(b"\xff\xda")]):
@@ -104,7 +105,7 @@ def test_random_bytes_never_crash_the_filter(data: bytes) -> None:
         holds(stripped)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(2, len(SMALL) - 1), st.integers(0, 255)), max_size=6), st.integers(0, len(SMALL)))
 def test_damaged_jpegs_never_crash_the_filter(changes: list[tuple[int, int]], end: int) -> None:
     damaged = bytearray(SMALL)
@@ -141,6 +142,7 @@ def test_an_unknown_critical_png_chunk_is_refused() -> None:
         strip_png(data[:33] + chunk(b"QqQq", b"?") + data[33:])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_never_crash_the_png_filter(data: bytes) -> None:
     with pytest.raises(NotStrippable):

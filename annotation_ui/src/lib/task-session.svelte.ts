@@ -298,6 +298,7 @@ export class TaskSession {
     const { current } = this;
     if (!current) return;
     this.state = "working";
+    localStorage.setItem(`pixmo.at.${this.campaign.name}`, current.assignment.id);
     current.activate();
     this.watch(current);
   }
@@ -309,29 +310,49 @@ export class TaskSession {
   }
 
   private async fetchAll(): Promise<void> {
-    while (this.queue.length < 2 && !this.exhausted && !this.closed) {
-      try {
-        const hold = [...this.queue.map((work) => work.assignment.id), ...this.travelling];
-        const assignment = await this.insist(() => this.api.next(this.campaign.name, hold), this.queue.length === 0);
-        if (assignment === null) {
-          // With an answer still on its way this only says that one person may not hold more.
-          this.exhausted = this.travelling.size === 0;
-          break;
+    try {
+      while (this.queue.length < 2 && !this.exhausted && !this.closed) {
+        const leased = this.queue.length === 0 ? await this.resume() : [await this.lease()];
+        for (const work of leased) {
+          if (work === null || this.queue.some((held) => held.assignment.id === work.assignment.id)) return;
+          await Promise.all([work.loadImage(), work.restoreDraft()]);
+          this.queue = [...this.queue, work];
+          if (this.queue.length === 1) this.begin();
         }
-        const work = new Work(assignment, this.journal);
-        await Promise.all([work.loadImage(), work.restoreDraft()]);
-        if (this.queue.some((held) => held.assignment.id === assignment.id)) break;
-        this.queue = [...this.queue, work];
-        if (this.queue.length === 1) this.begin();
-      } catch (error) {
-        if (this.queue.length === 0) {
-          this.failure = error;
-          this.state = "failed";
-        }
-        return;
       }
+    } catch (error) {
+      if (this.queue.length === 0) {
+        this.failure = error;
+        this.state = "failed";
+      }
+    } finally {
+      if (this.queue.length === 0 && this.state !== "failed") this.state = "empty";
     }
-    if (this.queue.length === 0) this.state = "empty";
+  }
+
+  /** What the person was busy with before a reload comes first, in whatever order the server keeps its leases. */
+  private async resume(): Promise<(Work | null)[]> {
+    const first = await this.lease();
+    if (first === null || this.remembered === null || this.wasBusyWith(first)) return [first];
+    const second = await this.lease(first);
+    return second !== null && this.wasBusyWith(second) ? [second, first] : [first, second];
+  }
+
+  private wasBusyWith({ assignment, recording }: Work): boolean {
+    const taken = [...this.uploader.uploads.values()].some((upload) => upload.assignmentId === assignment.id);
+    return recording !== null || taken || assignment.id === this.remembered;
+  }
+
+  private get remembered(): string | null {
+    return localStorage.getItem(`pixmo.at.${this.campaign.name}`);
+  }
+
+  private async lease(...besides: Work[]): Promise<Work | null> {
+    const hold = [...this.queue, ...besides].map((work) => work.assignment.id).concat(...this.travelling);
+    const assignment = await this.insist(() => this.api.next(this.campaign.name, hold), this.queue.length === 0);
+    // With an answer still on its way, none only means that one person may not hold more.
+    if (assignment === null) this.exhausted = this.travelling.size === 0;
+    return assignment && new Work(assignment, this.journal);
   }
 
   private insist<T>(request: () => Promise<T>, tell = true): Promise<T> {

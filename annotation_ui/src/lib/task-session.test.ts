@@ -40,6 +40,7 @@ let name = 0;
 
 beforeEach(async () => {
   vi.spyOn(Math, "random").mockReturnValue(-0.99);
+  localStorage.clear();
   name += 1;
   server = new TestServer();
   await server.start();
@@ -260,6 +261,20 @@ test("what was typed survives a reload", async () => {
   await session.open();
   expect(session.current!.text).toBe("Three yellow apples on a table.");
   expect([...session.current!.covered]).toEqual(["q1"]);
+});
+
+test("a reload comes back to the image that the person was busy with", async () => {
+  await session.open();
+  await until(() => session.queue.length === 2);
+  await session.skip("other", "");
+  expect(at()).toBe("assignment-2");
+  await until(() => session.queue.length === 2);
+  await session.close();
+  session = open();
+  server.newestFirst = true;
+  await session.open();
+  expect(at()).toBe("assignment-2");
+  expect(session.queue[1]!.assignment.id).toBe("assignment-3");
 });
 
 test("a take that another page left is shown as recovered", async () => {

@@ -21,6 +21,8 @@ export class TestServer {
   /** Answers a request instead of the server, once, when it matches "METHOD path-end". */
   readonly instead = new Map<string, { status: number; body: object }>();
   images = 10;
+  /** In which order leases that are held already are given again. */
+  newestFirst = false;
   transcript: Recording["transcript"] = {
     id: "transcript",
     revision: 1,
@@ -106,7 +108,9 @@ export class TestServer {
   ): void {
     switch (`${kind} ${action}`) {
       case "campaigns next": {
-        const waiting = [...this.active.values()].find((assignment) => !body.hold!.includes(assignment.id));
+        const held = [...this.active.values()];
+        if (this.newestFirst) held.reverse();
+        const waiting = held.find((assignment) => !body.hold!.includes(assignment.id));
         if (waiting) return reply(200, waiting);
         if (this.given >= this.images) return reply(204);
         this.given += 1;

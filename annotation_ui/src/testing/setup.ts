@@ -13,6 +13,7 @@ Object.assign(globalThis, {
   localStorage: {
     getItem: (key: string) => stored.get(key) ?? null,
     setItem: (key: string, value: string) => void stored.set(key, value),
+    clear: () => stored.clear(),
   },
   // Decoding is the browser's affair; here every image is there at once.
   Image: class {
