@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Playwright, sync_playwright
 
 from pixmo import schema
 from pixmo.context import Context
@@ -48,6 +49,12 @@ def db(context: Context) -> Database:
 @pytest.fixture
 def storage(context: Context) -> Storage:
     return context.storage
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 from sqlalchemy import update
 
 from pixmo.campaigns.models import Campaign
@@ -24,12 +24,6 @@ Open = Callable[..., Page]
 def listening_to(sound: Path) -> list[str]:
     """The flags that make `sound` the microphone: played once from the moment it is opened, then silence."""
     return [*FLAGS, f"--use-file-for-fake-audio-capture={sound}%noloop"]
-
-
-@pytest.fixture(scope="session")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
 
 
 @pytest.fixture(scope="session")

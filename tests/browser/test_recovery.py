@@ -21,13 +21,18 @@ def takes(server: LiveServer) -> list[Recording]:
         return found
 
 
+def wait_for(server: LiveServer, *states: RecordingState) -> list[Recording]:
+    """The takes, oldest first, once they are in these states."""
+    end = time.monotonic() + 20
+    while tuple(take.state for take in takes(server)) != states:
+        assert time.monotonic() < end, f"the takes are {[take.state for take in takes(server)]}"
+        time.sleep(0.1)
+    return takes(server)
+
+
 def finished(server: LiveServer) -> Recording:
     """The only take, once the server has it whole."""
-    end = time.monotonic() + 20
-    while [take.state for take in takes(server)] != [RecordingState.finished]:
-        assert time.monotonic() < end, "the take did not arrive"
-        time.sleep(0.1)
-    return takes(server)[0]
+    return wait_for(server, RecordingState.finished)[0]
 
 
 def shown_seconds(page: Page) -> int:
@@ -93,9 +98,7 @@ def test_a_recovered_take_that_is_too_short_is_recorded_again(live_server: LiveS
     expect(page.get_by_text("It is too short")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name="Record again").click()
     expect(page.get_by_role("button", name="Finish")).to_be_visible()
-    first, second = takes(live_server)
-    assert first.state == RecordingState.discarded
-    assert second.state == RecordingState.open
+    wait_for(live_server, RecordingState.discarded, RecordingState.open)
 
 
 def test_a_server_killed_before_the_finish_gets_it_all_when_it_is_back(

@@ -6,7 +6,7 @@ from pathlib import Path
 import datasets
 import jiwer
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Playwright, expect
 from sqlalchemy import select
 
 from pixmo.captions.models import Caption
@@ -32,9 +32,9 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.timeout(600)
-def test_speak_check_submit_export_load(live_server: LiveServer, tmp_path: Path) -> None:
+def test_speak_check_submit_export_load(live_server: LiveServer, playwright: Playwright, tmp_path: Path) -> None:
     microphone = SPEECH / "01_kitchen.joe.wav"
-    with sync_playwright() as playwright, chromium(playwright, tmp_path / "profile", microphone) as browser:
+    with chromium(playwright, tmp_path / "profile", microphone) as browser:
         page = browser.pages[0]
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))

@@ -292,8 +292,10 @@ def test_a_full_disk_stops_the_run_and_keeps_what_was_taken(tmp_path: Path, db: 
     storage = Storage(tmp_path / "blobs")
 
     def break_store() -> bytes:
-        while len(list(storage.walk(BLOBS))) < 2:  # until the first image is stored
+        while not list(storage.walk(ORIGINALS)) or len(list(storage.walk(BLOBS))) < 2:
             time.sleep(0.01)
+        while list(storage.root.rglob(".part-*")):  # until the first image is stored
+            time.sleep(0.1)
         (tmp_path / "blobs").rename(tmp_path / "aside")
         (tmp_path / "blobs").write_text("no folder")
         return encoded(picture(seed=1))

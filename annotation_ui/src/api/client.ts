@@ -97,9 +97,7 @@ export class Api {
 
   private async json<T>(method: string, path: string, body?: object): Promise<T> {
     const init: RequestInit =
-      body === undefined
-        ? {}
-        : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+      body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
     const response = await this.send(method, path, init);
     try {
       return (response.status === 204 ? null : await response.json()) as T;

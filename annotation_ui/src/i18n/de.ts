@@ -6,7 +6,6 @@ const seconds = (count: number) => plural(count, { one: "# Sekunde", other: "# S
 
 export const de: Messages = {
   app: {
-    name: "pixmo",
     loading: "Lädt",
     skipToContent: "Zum Inhalt springen",
     unreachable: "Keine Verbindung",
@@ -29,7 +28,6 @@ export const de: Messages = {
     theme: "Farben",
     themes: { system: "wie das System", light: "hell", dark: "dunkel" },
     shortcuts: "Tastenkürzel",
-    account: "Konto",
     signIn: "Anmelden",
     signOut: "Abmelden",
     roles: { admin: "Admin", reviewer: "Prüfung", annotator: "Beschreibung" },
@@ -83,12 +81,9 @@ export const de: Messages = {
     agree: "Ich bin einverstanden",
   },
   task: {
-    describe: "Beschreibe dieses Bild mündlich",
     instructions: "Anleitung",
     questions: "Worüber du sprechen kannst",
     covered: (done, total) => `${done} von ${total}`,
-    progress: (done, total) => `${done} von ${total}`,
-    doneHere: (count) => plural(count, { one: "# gerade erledigt", other: "# gerade erledigt" }),
     finding: "Dein nächstes Bild wird gesucht",
     loadFailed: "Dein nächstes Bild konnte nicht geholt werden.",
     emptyTitle: "Hier ist nichts mehr für dich zu tun",
@@ -116,7 +111,6 @@ export const de: Messages = {
     askingHint: "Erlaube das Mikrofon, wenn der Browser fragt",
     recording: "Aufnahme läuft",
     paused: "Pausiert",
-    saving: "Aufnahme wird gesichert",
     level: "Mikrofonpegel",
     voiced: (done, needed) => `${seconds(done)} gesprochen, ${seconds(needed)} nötig`,
     voicedShort: (done, needed) => `${done} / ${needed} s`,
@@ -128,7 +122,9 @@ export const de: Messages = {
     reachedLimit: "Die längste erlaubte Aufnahme ist erreicht.",
     cannotHear: "Wir hören dich nicht",
     cannotHearText: (name) =>
-      name ? `Von „${name}“ kommt nichts. Ist es stumm, oder ist es das falsche?` : "Vom Mikrofon kommt nichts. Ist es stumm?",
+      name
+        ? `Von „${name}“ kommt nichts. Ist es stumm, oder ist es das falsche?`
+        : "Vom Mikrofon kommt nichts. Ist es stumm?",
     otherMicrophone: "Mikrofon",
     systemMicrophone: "Standard des Systems",
     unnamedMicrophone: (index) => `Mikrofon ${index}`,
@@ -194,14 +190,16 @@ export const de: Messages = {
   save: {
     saved: "Alles Gesprochene ist gesichert",
     saving: "Wird gesichert",
-    waiting: (count) => plural(count, { one: "# Sekunde wartet auf Verbindung", other: "# Sekunden warten auf Verbindung" }),
+    waiting: (count) =>
+      plural(count, { one: "# Sekunde wartet auf Verbindung", other: "# Sekunden warten auf Verbindung" }),
     waitingAnswers: (count) =>
       plural(count, { one: "# Antwort wartet auf Verbindung", other: "# Antworten warten auf Verbindung" }),
   },
   recovered: {
     title: (count) => `Gerettete Aufnahme: ${seconds(count)}`,
     text: "Die Seite wurde geschlossen, während du sprachst. Was du bis dahin gesagt hast, ist sicher.",
-    tooShort: (count) => `Sie ist zu kurz: ${seconds(count)} fehlen, und eine Aufnahme kann nicht ergänzt werden. Bitte nimm neu auf.`,
+    tooShort: (count) =>
+      `Sie ist zu kurz: ${seconds(count)} fehlen, und eine Aufnahme kann nicht ergänzt werden. Bitte nimm neu auf.`,
     keep: "Behalten",
     redo: "Neu aufnehmen",
     elsewhere: (count) => `Eine Aufnahme von ${seconds(count)} wurde gerettet.`,
@@ -222,7 +220,6 @@ export const de: Messages = {
   },
   rejected: {
     title: "Diese Aufnahme ist nicht brauchbar",
-    redo: "Neu aufnehmen",
     reasons: {
       empty: "Es kam kein Ton an. Prüfe das Mikrofon und nimm neu auf.",
       not_audio: "Der Server erkennt sie nicht als Ton. Lade die Seite neu und nimm neu auf.",
@@ -232,7 +229,8 @@ export const de: Messages = {
       truncated: "Ein Teil fehlt. Bitte nimm neu auf.",
       corrupt: "Ein Teil lässt sich nicht lesen. Bitte nimm neu auf.",
       hash_mismatch: "Sie hat sich unterwegs verändert. Bitte nimm neu auf.",
-      opposite_phase: "Die beiden Seiten deines Mikrofons löschen sich gegenseitig aus. Wähle ein anderes oder einen Mono-Eingang.",
+      opposite_phase:
+        "Die beiden Seiten deines Mikrofons löschen sich gegenseitig aus. Wähle ein anderes oder einen Mono-Eingang.",
       silent: "Sie ist stumm. Wähle ein anderes Mikrofon oder schalte deines ein und nimm neu auf.",
     },
     unknown: "Bitte nimm neu auf.",
@@ -297,7 +295,8 @@ export const de: Messages = {
       too_short: (count) => `${seconds(count)} Sprache fehlen. Nimm neu auf (X).`,
       no_speech: "Es wurde keine Sprache gefunden. Nimm neu auf (X).",
       transcript: "Die Worte sind noch nicht da.",
-      too_few_words: (count) => plural(count, { one: "Mindestens # Wort ist nötig.", other: "Mindestens # Wörter sind nötig." }),
+      too_few_words: (count) =>
+        plural(count, { one: "Mindestens # Wort ist nötig.", other: "Mindestens # Wörter sind nötig." }),
       lease_lost: "Dieses Bild ging an jemand anderen.",
     },
   },
@@ -365,7 +364,6 @@ export const de: Messages = {
     retried: "Wieder eingereiht.",
     workers: "Arbeiter",
     noWorkers: "Kein Arbeiter hat sich gemeldet. Starte einen mit:",
-    worker: "Arbeiter",
     heartbeat: "Letztes Zeichen",
     alive: "lebt",
     dead: "still",
@@ -395,15 +393,17 @@ export const de: Messages = {
     flags: { added_word: "nicht gesagt", added_number: "Zahl nicht gesagt" },
     revision: (count) => `Fassung ${count}`,
     takes: (count) => plural(count, { one: "# Aufnahme", other: "# Aufnahmen" }),
-    refreshed: (time) => `Stand ${time}`,
     readOnly: "Du kannst alles ansehen; ändern kann es nur die Verwaltung.",
   },
   errors: {
+    campaign_unknown: "Diese Kampagne gibt es nicht.",
+    forbidden: "Das darfst du nicht.",
+    person_disabled: "Dieses Konto ist abgeschaltet.",
+    unexpected: "Auf dem Server ist etwas schiefgegangen.",
     invite_unknown: "Dieser Einladungslink ist hier nicht bekannt.",
     invite_used: "Dieser Einladungslink wurde schon benutzt.",
     invite_expired: "Dieser Einladungslink ist abgelaufen.",
     password_needed: "Bitte lege E-Mail und Passwort fest.",
-    password_too_short: "Das Passwort braucht mindestens 10 Zeichen.",
     email_taken: "Diese E-Mail hat hier schon jemand.",
     consent_needed: "Bitte lies den Text und stimme ihm zu.",
     wrong_credentials: "E-Mail oder Passwort ist falsch.",

@@ -6,7 +6,6 @@ const seconds = (count: number) => plural(count, { one: "# second", other: "# se
 /** The source of all strings. Every other language has the same keys; the compiler sees to that. */
 export const en = {
   app: {
-    name: "pixmo",
     loading: "Loading",
     skipToContent: "Skip to content",
     unreachable: "No connection",
@@ -29,7 +28,6 @@ export const en = {
     theme: "Colours",
     themes: { system: "as the system", light: "light", dark: "dark" },
     shortcuts: "Keyboard shortcuts",
-    account: "Account",
     signIn: "Sign in",
     signOut: "Sign out",
     roles: { admin: "Admin", reviewer: "Reviewer", annotator: "Annotator" },
@@ -83,12 +81,9 @@ export const en = {
     agree: "I agree",
   },
   task: {
-    describe: "Describe this image aloud",
     instructions: "Instructions",
     questions: "Things to speak about",
     covered: (done: number, total: number) => `${done} of ${total}`,
-    progress: (done: number, total: number) => `${done} of ${total}`,
-    doneHere: (count: number) => plural(count, { one: "# done just now", other: "# done just now" }),
     finding: "Looking for your next image",
     loadFailed: "Your next image could not be fetched.",
     emptyTitle: "Nothing is left for you here",
@@ -116,7 +111,6 @@ export const en = {
     askingHint: "Allow the microphone if your browser asks",
     recording: "Recording",
     paused: "Paused",
-    saving: "Saving the take",
     level: "Microphone level",
     /** Spoken by screen readers for the ring. */
     voiced: (done: number, needed: number) => `${seconds(done)} of speech, ${seconds(needed)} needed`,
@@ -129,7 +123,9 @@ export const en = {
     reachedLimit: "The longest take allowed was reached.",
     cannotHear: "We cannot hear you",
     cannotHearText: (name: string) =>
-      name ? `Nothing comes from “${name}”. Is it muted, or is it the wrong one?` : "Nothing comes from the microphone. Is it muted?",
+      name
+        ? `Nothing comes from “${name}”. Is it muted, or is it the wrong one?`
+        : "Nothing comes from the microphone. Is it muted?",
     otherMicrophone: "Microphone",
     systemMicrophone: "System default",
     unnamedMicrophone: (index: number) => `Microphone ${index}`,
@@ -202,7 +198,8 @@ export const en = {
   recovered: {
     title: (count: number) => `Recovered take: ${seconds(count)}`,
     text: "The page was closed while you were speaking. What you said until then is safe.",
-    tooShort: (count: number) => `It is too short: ${seconds(count)} more are needed, and a take cannot be added to. Please record again.`,
+    tooShort: (count: number) =>
+      `It is too short: ${seconds(count)} more are needed, and a take cannot be added to. Please record again.`,
     keep: "Keep it",
     redo: "Record again",
     elsewhere: (count: number) => `A take of ${seconds(count)} was recovered.`,
@@ -223,7 +220,6 @@ export const en = {
   },
   rejected: {
     title: "This take cannot be used",
-    redo: "Record again",
     reasons: {
       empty: "No sound arrived in it. Check the microphone and record again.",
       not_audio: "The server does not read it as audio. Reload the page and record again.",
@@ -233,7 +229,8 @@ export const en = {
       truncated: "A part of it is missing. Please record again.",
       corrupt: "A part of it cannot be decoded. Please record again.",
       hash_mismatch: "It changed on its way. Please record again.",
-      opposite_phase: "The two sides of your microphone cancel each other out. Choose another microphone or a mono input.",
+      opposite_phase:
+        "The two sides of your microphone cancel each other out. Choose another microphone or a mono input.",
       silent: "It is silent. Choose another microphone or unmute yours, and record again.",
     } as Record<string, string>,
     unknown: "Please record again.",
@@ -298,7 +295,8 @@ export const en = {
       too_short: (count: number) => `${seconds(count)} of speech are missing. Record again (X).`,
       no_speech: "No speech was found. Record again (X).",
       transcript: "The words are not there yet.",
-      too_few_words: (count: number) => plural(count, { one: "At least # word is needed.", other: "At least # words are needed." }),
+      too_few_words: (count: number) =>
+        plural(count, { one: "At least # word is needed.", other: "At least # words are needed." }),
       lease_lost: "This image went to somebody else.",
     },
   },
@@ -366,7 +364,6 @@ export const en = {
     retried: "Queued again.",
     workers: "Workers",
     noWorkers: "No worker has reported. Start one with:",
-    worker: "Worker",
     heartbeat: "Last sign",
     alive: "alive",
     dead: "silent",
@@ -396,15 +393,17 @@ export const en = {
     flags: { added_word: "not said", added_number: "number not said" } as Record<string, string>,
     revision: (count: number) => `revision ${count}`,
     takes: (count: number) => plural(count, { one: "# take", other: "# takes" }),
-    refreshed: (time: string) => `As of ${time}`,
     readOnly: "You can look; changes need an admin.",
   },
   errors: {
+    campaign_unknown: "There is no such campaign.",
+    forbidden: "You may not do this.",
+    person_disabled: "This account is switched off.",
+    unexpected: "Something went wrong on the server.",
     invite_unknown: "This invite link is not known here.",
     invite_used: "This invite link was used already.",
     invite_expired: "This invite link has expired.",
     password_needed: "Please set an e-mail and a password.",
-    password_too_short: "The password needs at least 10 characters.",
     email_taken: "Somebody here has this e-mail already.",
     consent_needed: "Please read the text and agree to it.",
     wrong_credentials: "E-mail or password is wrong.",

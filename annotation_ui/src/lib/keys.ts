@@ -69,7 +69,8 @@ export function shownKey(binding: Binding): string {
 
 export function bindingOf(event: Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "altKey">): Binding | null {
   if (event.altKey) return null;
-  const key = (event.ctrlKey || event.metaKey ? "Mod+" : "") + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  const key =
+    (event.ctrlKey || event.metaKey ? "Mod+" : "") + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
   return BINDINGS.find((binding) => binding.keys.includes(key)) ?? null;
 }
 

@@ -3,14 +3,7 @@ import workletUrl from "./meter.worklet.js?url";
 import type { Level } from "./voice";
 
 export type MicrophoneProblem =
-  | "insecure"
-  | "unsupported"
-  | "denied"
-  | "missing"
-  | "busy"
-  | "lost"
-  | "storage"
-  | "failed";
+  "insecure" | "unsupported" | "denied" | "missing" | "busy" | "lost" | "storage" | "failed";
 
 export class MicrophoneError extends Error {
   constructor(
@@ -117,7 +110,8 @@ export async function openMicrophone(): Promise<Microphone> {
   }
   const context = new AudioContext();
   try {
-    await context.resume();
+    // Not awaited: a browser that holds sound back until the next click would never answer.
+    void context.resume();
     await context.audioWorklet.addModule(workletUrl);
     const meter = new AudioWorkletNode(context, "level-meter", { numberOfInputs: 1, numberOfOutputs: 1 });
     context.createMediaStreamSource(stream).connect(meter).connect(context.destination);

@@ -75,7 +75,12 @@ beforeEach(async () => {
   journal = new Journal(`recorder-${name}`);
   uploader = new Uploader(new Api(server.url), journal);
   microphone = new DeskMicrophone();
-  recorder = new Recorder(journal, uploader, () => Promise.resolve(microphone), () => clock);
+  recorder = new Recorder(
+    journal,
+    uploader,
+    () => Promise.resolve(microphone),
+    () => clock,
+  );
 });
 afterEach(async () => {
   uploader.stop();

@@ -16,7 +16,10 @@ test("a pause ends when the network comes back", async () => {
 
 test("asks again while no answer comes, and says so", async () => {
   vi.spyOn(Math, "random").mockReturnValue(-0.99);
-  const request = vi.fn<() => Promise<string>>().mockRejectedValueOnce(new OfflineError("down")).mockResolvedValue("here");
+  const request = vi
+    .fn<() => Promise<string>>()
+    .mockRejectedValueOnce(new OfflineError("down"))
+    .mockResolvedValue("here");
   const waiting: boolean[] = [];
   expect(await untilAnswered(request, { waiting: (now) => waiting.push(now) })).toBe("here");
   expect(waiting).toEqual([true, false]);

@@ -5,32 +5,10 @@ import { backoff, pause, untilAnswered } from "./retry";
 import { uuid7 } from "./ids";
 import type { Draft, Journal } from "./journal";
 import type { Outbox } from "./outbox.svelte";
+import { blockerOf, phaseOf, type Blocker, type Phase } from "./phase";
 import type { Recorder } from "./recorder.svelte";
 import type { Upload, Uploader } from "./uploader.svelte";
 import { Work } from "./work.svelte";
-
-export type Phase =
-  | "ready"
-  | "recording"
-  | "sending"
-  | "transcribing"
-  | "parked"
-  | "no_speech"
-  | "review"
-  | "rejected"
-  | "refused";
-
-/** Why the work at hand cannot be submitted now. */
-export type Blocker =
-  | "no_take"
-  | "recording"
-  | "sending"
-  | "unusable"
-  | "too_short"
-  | "no_speech"
-  | "transcript"
-  | "too_few_words"
-  | "lease_lost";
 
 export interface Notices {
   submitted(undoSeconds: number): void;
@@ -63,7 +41,11 @@ export class TaskSession {
     const mine = [...this.uploader.uploads.values()].filter((upload) => upload.assignmentId === id);
     return mine.at(-1) ?? null;
   });
-  phase: Phase = $derived(this.findPhase());
+  phase: Phase = $derived.by(() => {
+    const { current, recorder, upload } = this;
+    if (!current) return "ready";
+    return phaseOf(current.recording, upload, recorder.live && recorder.assignmentId === current.assignment.id);
+  });
   /** Seconds of speech in the take: the server's measure once there is one. */
   voicedSeconds: number = $derived.by(() => {
     const { current, recorder, upload } = this;
@@ -71,7 +53,11 @@ export class TaskSession {
     return current?.recording?.voiced_s ?? (upload ? upload.voicedMs / 1000 : 0);
   });
   enough: boolean = $derived.by(() => this.voicedSeconds >= this.campaign.min_voiced_seconds);
-  blocker: Blocker | null = $derived(this.findBlocker());
+  blocker: Blocker | null = $derived.by(() => {
+    const { current, phase, enough, campaign } = this;
+    if (current?.leaseLost) return "lease_lost";
+    return blockerOf(phase, enough, (current?.words ?? 0) >= campaign.min_words);
+  });
   /** The transcript is not there, but the take may go without it. */
   mayHurry = $derived(
     this.blocker === "transcript" && (this.phase === "parked" || (this.current?.waitedLong ?? false)),
@@ -376,7 +362,9 @@ export class TaskSession {
 
   private settled(upload: Upload): void {
     const work = this.queue.find((held) => held.assignment.id === upload.assignmentId);
-    if (!work || upload.recording === null || (upload.state !== "finished" && upload.state !== "rejected")) return;
+    if (!work) return;
+    if (upload.state === "refused" && upload.refusal === "lease_lost") this.lost(work);
+    if (upload.recording === null || (upload.state !== "finished" && upload.state !== "rejected")) return;
     work.recording = upload.recording;
     if (work === this.current) this.watch(work);
   }
@@ -390,7 +378,7 @@ export class TaskSession {
 
   private async poll(work: Work): Promise<void> {
     const offer = setTimeout(() => (work.waitedLong = true), OFFER_AFTER_MS);
-    for (let failures = 0; this.polling === work && work.recording && awaited(work.recording); ) {
+    for (let failures = 0; this.polling === work && work.recording && awaited(work.recording);) {
       const parked = work.recording.transcription.state === "parked";
       await pause(failures > 0 ? backoff(failures) : parked ? POLL_PARKED_MS : this.pollMs);
       if (this.polling !== work || !work.recording) break;
@@ -406,36 +394,11 @@ export class TaskSession {
     clearTimeout(offer);
     if (this.polling === work) this.polling = null;
   }
-
-  private findPhase(): Phase {
-    const { current, recorder, upload } = this;
-    if (!current) return "ready";
-    const here = recorder.assignmentId === current.assignment.id;
-    if (here && recorder.live) return "recording";
-    if (upload?.state === "sending") return "sending";
-    if (upload?.state === "refused") return "refused";
-    const { recording } = current;
-    if (!recording || recording.state === "open" || recording.state === "discarded") return "ready";
-    if (recording.state === "rejected") return "rejected";
-    const { outcome, state } = recording.transcription;
-    if (outcome === "no_speech") return "no_speech";
-    if (recording.transcript) return "review";
-    return state === "parked" ? "parked" : "transcribing";
-  }
-
-  private findBlocker(): Blocker | null {
-    const { current, phase } = this;
-    if (!current || phase === "ready") return "no_take";
-    if (current.leaseLost) return "lease_lost";
-    if (phase === "recording" || phase === "sending" || phase === "no_speech") return phase;
-    if (phase === "rejected" || phase === "refused") return "unusable";
-    if (!this.enough) return "too_short";
-    if (phase === "transcribing" || phase === "parked") return "transcript";
-    return current.words < this.campaign.min_words ? "too_few_words" : null;
-  }
 }
 
 function awaited(recording: Recording): boolean {
   const { state } = recording.transcription;
-  return !recording.transcript && (state === "queued" || state === "running" || state === "retrying" || state === "parked");
+  return (
+    !recording.transcript && (state === "queued" || state === "running" || state === "retrying" || state === "parked")
+  );
 }

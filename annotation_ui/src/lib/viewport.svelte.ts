@@ -1,5 +1,6 @@
-/** Free space around an image that is shown as a whole. */
-const MARGIN = 20;
+/** Free space around an image that is shown as a whole: up to 20 pixels, less in a small box. */
+const MARGIN_PIXELS = 20;
+const MARGIN_SHARE = 0.025;
 
 /** Zoom and pan of an image in a box. Units: CSS pixels of the box; `scale` 1 shows one image pixel per CSS pixel. */
 export class Viewport {
@@ -14,7 +15,7 @@ export class Viewport {
 
   get fit(): number {
     const { box, image } = this;
-    const room = (side: number) => Math.max(side / 2, side - 2 * MARGIN);
+    const room = (side: number) => side - 2 * Math.min(MARGIN_PIXELS, MARGIN_SHARE * side);
     return Math.min(room(box.width) / image.width, room(box.height) / image.height);
   }
 

@@ -41,7 +41,11 @@ test("counts the same speech over a noisy room", () => {
   const spoken = speech();
   const room = noise(66, 0.004);
   const meter = new VoiceMeter();
-  hear(meter, spoken.map((sample, index) => sample + (room[index] ?? 0)), 16_000);
+  hear(
+    meter,
+    spoken.map((sample, index) => sample + (room[index] ?? 0)),
+    16_000,
+  );
   expect(meter.voicedMs / 1000).toBeGreaterThan(54);
 });
 

@@ -17,7 +17,15 @@ test("punctuation and capitals do not matter", () => {
 });
 
 test("changed and added words have no time; the rest keeps its own", () => {
-  expect(starts("three green apples and pears on it", heard("three red apples on it"))).toEqual([0, null, 2, null, null, 3, 4]);
+  expect(starts("three green apples and pears on it", heard("three red apples on it"))).toEqual([
+    0,
+    null,
+    2,
+    null,
+    null,
+    3,
+    4,
+  ]);
   expect(starts("apples on it", heard("three red apples on it"))).toEqual([2, 3, 4]);
 });
 
