@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import Page, Playwright, expect
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from pixmo.campaigns.models import Campaign
 from pixmo.recordings.models import Recording, RecordingState
 from tests.browser.conftest import Open, join, speak
 from tests.chromium import chromium
@@ -90,6 +91,8 @@ def test_a_reload_keeps_the_take(live_server: LiveServer, open_page: Open) -> No
 
 
 def test_a_recovered_take_that_is_too_short_is_recorded_again(live_server: LiveServer, open_page: Open) -> None:
+    with live_server.context() as context, context.db.write() as session:
+        session.execute(update(Campaign).values(min_voiced_seconds=60))
     page = open_page()
     page.on("dialog", lambda dialog: dialog.accept())
     join(page, live_server.invite(campaign="demo"))

@@ -37,6 +37,8 @@ export class Upload {
   readonly assignmentId: string;
   readonly campaign: string;
   nextSeq: number | null = null;
+  /** The person threw it away, perhaps while the server was answering. */
+  unwanted = false;
   wake: () => void = () => {};
 
   constructor(take: TakeEntry) {
@@ -117,8 +119,9 @@ export class Uploader {
   }
 
   async discard(id: string): Promise<void> {
-    await this.journal.update(id, { discarded: true, stopped: true });
     const upload = this.uploads.get(id);
+    if (upload) upload.unwanted = true;
+    await this.journal.update(id, { discarded: true, stopped: true });
     if (upload === undefined) return;
     if (upload.state !== "sending") {
       await this.journal.remove(id);
@@ -189,7 +192,8 @@ export class Uploader {
       return true;
     }
     if (take.discarded) {
-      await this.tellDiscarded(take);
+      if (take.registered) await this.tellDiscarded(take.id);
+      await this.journal.remove(take.id);
       this.settle(upload, "discarded");
       return true;
     }
@@ -274,21 +278,24 @@ export class Uploader {
   }
 
   private async close(upload: Upload, recording: Recording): Promise<void> {
-    await this.journal.remove(upload.id);
+    if (!upload.unwanted) await this.journal.remove(upload.id);
+    if (upload.unwanted) {
+      await this.tellDiscarded(upload.id);
+      this.settle(upload, "discarded");
+      return;
+    }
     upload.recording = recording;
     upload.sentMs = upload.elapsedMs;
     this.settle(upload, recording.state === "open" ? "finished" : recording.state);
   }
 
-  private async tellDiscarded(take: TakeEntry): Promise<void> {
-    if (take.registered) {
-      try {
-        await this.api.discard(take.id);
-      } catch (error) {
-        if (isTemporary(error)) throw error;
-      }
+  private async tellDiscarded(id: string): Promise<void> {
+    try {
+      await this.api.discard(id);
+    } catch (error) {
+      if (isTemporary(error)) throw error;
     }
-    await this.journal.remove(take.id);
+    await this.journal.remove(id);
   }
 
   private settle(upload: Upload, state: UploadState): void {

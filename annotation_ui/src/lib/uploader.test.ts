@@ -203,6 +203,25 @@ test("a discarded take is thrown away on both sides", async () => {
   expect(await journal.take(take.id)).toBeUndefined();
 });
 
+test("a take discarded while the server is finishing it does not come back", async () => {
+  const api = new Api(server.url);
+  uploader = new Uploader(api, journal);
+  const finish = api.finish;
+  api.finish = async (id, body) => {
+    const recording = await finish(id, body);
+    void uploader.discard(id);
+    return recording;
+  };
+  const take = await begin();
+  const upload = uploader.follow(take);
+  await speak(take, "one");
+  await stop(take);
+  await settled(upload);
+  expect(upload).toMatchObject({ state: "discarded", recording: null });
+  expect(server.takes.get(take.id)!.view.state).toBe("discarded");
+  expect(await journal.take(take.id)).toBeUndefined();
+});
+
 test("a server that lost the take is given it again", async () => {
   const take = await begin();
   const upload = uploader.follow(take);
