@@ -33,7 +33,7 @@ def join(page: Page, link: str, name: str, suffix: str) -> None:
 def annotator(browser: BrowserContext, server: LiveServer, suffix: str) -> None:
     """The road of one annotator, from the link to the submitted words."""
     page = browser.pages[0]
-    join(page, server.invite(campaign="demo"), "Robin", suffix)
+    join(page, server.invite(campaign="demo"), "Speaker", suffix)
     shot(page, f"task{suffix}")
     page.goto(server.url)
     expect(page.get_by_role("link", name=re.compile("Start|Continue"))).to_be_visible()
@@ -62,8 +62,8 @@ def annotator(browser: BrowserContext, server: LiveServer, suffix: str) -> None:
 def admin(browser: BrowserContext, server: LiveServer, suffix: str) -> None:
     page = browser.pages[0]
     page.goto(server.invite("admin"))
-    page.get_by_label("Your name").fill("Alex")
-    page.get_by_label("E-mail").fill(f"alex{suffix}@example.org")
+    page.get_by_label("Your name").fill("Admin")
+    page.get_by_label("E-mail").fill(f"admin{suffix}@example.org")
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_label("I have read this and agree").check()
     page.get_by_role("button", name="Join").click()

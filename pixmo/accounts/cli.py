@@ -36,11 +36,11 @@ def invite(
 
     **Examples**
 
-    `pixmo invite --name Robin --campaign street-scenes`
+    `pixmo invite --name Speaker --campaign street-scenes`
 
     `pixmo invite --count 20 --days 3 --json` for a script that sends them
 
-    `pixmo invite --for robin@example.org` for somebody who lost their sign-in or forgot their password
+    `pixmo invite --for speaker@example.org` for somebody who lost their sign-in or forgot their password
     """
     from pixmo.accounts import service
     from pixmo.accounts.models import Role
@@ -109,7 +109,7 @@ def list_users(json: JsonOption = False) -> None:
 def disable(who: Who) -> None:
     """Shut a person out at once. What they recorded stays.
 
-    **Example:** `pixmo user disable robin@example.org`
+    **Example:** `pixmo user disable speaker@example.org`
     """
     from pixmo.accounts import service
 
@@ -123,7 +123,7 @@ def disable(who: Who) -> None:
 def enable(who: Who) -> None:
     """Let a disabled person in again.
 
-    **Example:** `pixmo user enable robin@example.org`
+    **Example:** `pixmo user enable speaker@example.org`
     """
     from pixmo.accounts import service
 
@@ -140,7 +140,7 @@ def create(
 ) -> None:
     """Print a new token, for the only time.
 
-    **Example:** `pixmo token create nightly-report --for robin@example.org`, then
+    **Example:** `pixmo token create nightly-report --for speaker@example.org`, then
 
     `curl -H "Authorization: Bearer TOKEN" http://127.0.0.1:8000/api/admin/status`
     """

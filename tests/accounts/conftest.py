@@ -98,7 +98,7 @@ def answer(token: str, **fields: Any) -> dict[str, Any]:
     """What the join page sends."""
     return {
         "token": token,
-        "display_name": "Robin",
+        "display_name": "Speaker",
         "locale": "en",
         "consent_version": consent.VERSION,
         **fields,

@@ -20,10 +20,10 @@ def store(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def robin(context: Context) -> User:
+def speaker(context: Context) -> User:
     with context.db.write() as session:
         _, token = service.create_invite(session, days=1)
-        return service.accept_invite(session, schemas.AcceptInvite(**answer(token, email="robin@example.org")), None)
+        return service.accept_invite(session, schemas.AcceptInvite(**answer(token, email="speaker@example.org")), None)
 
 
 def run(*arguments: str) -> Result:
@@ -58,24 +58,24 @@ def test_links_for_a_class(context: Context, campaign: str) -> None:
             assert link["expires_at"] == invite.expires_at.isoformat()
 
 
-def test_a_link_for_somebody_known(context: Context, robin: User) -> None:
-    link = printed("invite", "--for", "Robin@example.org")
+def test_a_link_for_somebody_known(context: Context, speaker: User) -> None:
+    link = printed("invite", "--for", "Speaker@example.org")
     with context.db.read() as session:
-        assert service.find_invite(session, link.strip().partition("#")[2]).user_id == robin.id
+        assert service.find_invite(session, link.strip().partition("#")[2]).user_id == speaker.id
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--for", "robin@example.org", "--name", "Robin"),
-        ("--for", "robin@example.org", "--count", "2"),
-        ("--for", "robin@example.org", "--role", "admin"),
+        ("--for", "speaker@example.org", "--name", "Speaker"),
+        ("--for", "speaker@example.org", "--count", "2"),
+        ("--for", "speaker@example.org", "--role", "admin"),
         ("--count", "0"),
         ("--days", "0"),
         ("--role", "owner"),
     ],
 )
-def test_contradictions_are_refused(context: Context, robin: User, arguments: tuple[str, ...]) -> None:
+def test_contradictions_are_refused(context: Context, speaker: User, arguments: tuple[str, ...]) -> None:
     assert run("invite", *arguments).exit_code == 2
     with context.db.read() as session:
         assert len(service.invites(session)) == 1
@@ -96,43 +96,43 @@ def test_what_is_not_there_is_said_in_a_line(arguments: tuple[str, ...]) -> None
         run(*arguments)
 
 
-def test_people_are_listed_disabled_and_enabled(context: Context, robin: User) -> None:
+def test_people_are_listed_disabled_and_enabled(context: Context, speaker: User) -> None:
     (row,) = json.loads(printed("user", "list", "--json"))
     assert (row["id"], row["email"], row["role"], row["disabled"]) == (
-        robin.id,
-        "robin@example.org",
+        speaker.id,
+        "speaker@example.org",
         "annotator",
         False,
     )
-    assert "shut out" in run("user", "disable", robin.id).stderr
+    assert "shut out" in run("user", "disable", speaker.id).stderr
     assert "disabled" in printed("user", "list")
-    assert robin.id in run("user", "enable", "robin@example.org").stderr
+    assert speaker.id in run("user", "enable", "speaker@example.org").stderr
     assert json.loads(printed("user", "list", "--json")) == [row]
     with context.db.read() as session:
-        assert session.scalars(select(AuditEvent.actor_id).where(AuditEvent.subject_id == robin.id)).all()[-2:] == [
+        assert session.scalars(select(AuditEvent.actor_id).where(AuditEvent.subject_id == speaker.id)).all()[-2:] == [
             None,
             None,
         ]
 
 
-def test_names_are_not_markup(context: Context, robin: User) -> None:
+def test_names_are_not_markup(context: Context, speaker: User) -> None:
     with context.db.write() as session:
-        session.get_one(User, robin.id).display_name = "[bold]Robin[/] [/nothing]"
-    assert "[bold]Robin[/]" in printed("user", "list")
-    assert "[bold]Robin[/]" in run("token", "create", "[/]", "--for", robin.id).stderr
+        session.get_one(User, speaker.id).display_name = "[bold]Speaker[/] [/nothing]"
+    assert "[bold]Speaker[/]" in printed("user", "list")
+    assert "[bold]Speaker[/]" in run("token", "create", "[/]", "--for", speaker.id).stderr
     assert "[/]" in printed("token", "list")
-    assert "[bold]Robin[/]" in run("user", "disable", robin.id).stderr
-    assert "[bold]Robin[/]" in run("user", "enable", robin.id).stderr
+    assert "[bold]Speaker[/]" in run("user", "disable", speaker.id).stderr
+    assert "[bold]Speaker[/]" in run("user", "enable", speaker.id).stderr
 
 
-def test_a_token_works_until_it_is_revoked(context: Context, robin: User) -> None:
-    token = printed("token", "create", "nightly report", "--for", robin.id).strip()
+def test_a_token_works_until_it_is_revoked(context: Context, speaker: User) -> None:
+    token = printed("token", "create", "nightly report", "--for", speaker.id).strip()
     with context.db.reader.connect() as connection:
         found = sessions.find_api_token(connection, token)
         assert found is not None
-        assert found.person.id == robin.id
+        assert found.person.id == speaker.id
     (row,) = json.loads(printed("token", "list", "--json"))
-    assert (row["name"], row["user"], row["last_used_at"]) == ("nightly report", "Robin", None)
+    assert (row["name"], row["user"], row["last_used_at"]) == ("nightly report", "Speaker", None)
     assert "never" in printed("token", "list")
     with context.db.write() as session:
         sessions.touch_api_token(session, token)

@@ -30,7 +30,7 @@ ODD_TEXT = st.one_of(
     st.sampled_from(
         [
             "\x00", "\ud800", "a\x00@example.org", "\ud800@example.org", "'; DROP TABLE users; --", "%s{0}",
-            "x" * 5000, "\u202e", "ﬁ", "İ", "1" * 400, "-1", "null", "en", "admin", "robin@example.org",
+            "x" * 5000, "\u202e", "ﬁ", "İ", "1" * 400, "-1", "null", "en", "admin", "speaker@example.org",
         ]
     ),
 )  # fmt: skip

@@ -30,24 +30,24 @@ def count(context: Context, table: type) -> int:
 
 
 def test_from_link_to_signed_in(client: TestClient, invite: Invite) -> None:
-    token = invite(display_name="Robin")
+    token = invite(display_name="Speaker")
     details = client.post("/api/invites/inspect", json={"token": token}).json()
     assert details.pop("expires_at").endswith("Z")
     assert details == {
         "role": "annotator",
-        "display_name": "Robin",
+        "display_name": "Speaker",
         "campaign": None,
         "existing": False,
         "consent": {"version": consent.VERSION, "text": consent.TEXTS["en"]},
     }
-    joined = client.post("/api/invites/accept", json=answer(token, display_name="  Robin  ", locale="de"))
+    joined = client.post("/api/invites/accept", json=answer(token, display_name="  Speaker  ", locale="de"))
     assert joined.status_code == 201
     me = joined.json()
     assert client.get("/api/me").json() == me
     user_id = me["user"].pop("id")
     assert len(user_id) == 36
     assert me == {
-        "user": {"display_name": "Robin", "email": None, "role": "annotator", "locale": "de"},
+        "user": {"display_name": "Speaker", "email": None, "role": "annotator", "locale": "de"},
         "consent": {"version": consent.VERSION, "text": consent.TEXTS["de"], "given": True},
     }
 
@@ -89,7 +89,7 @@ def test_of_many_who_use_one_link_at_once_one_gets_in(context: Context, browser:
 
 
 def test_of_many_who_give_one_address_at_once_one_gets_it(context: Context, browser: Browser, invite: Invite) -> None:
-    bodies = [answer(invite(), email="robin@example.org") for _ in range(6)]
+    bodies = [answer(invite(), email="speaker@example.org") for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         codes = list(pool.map(lambda body: browser().post("/api/invites/accept", json=body).status_code, bodies))
     assert sorted(codes) == [201] + [409] * 5
@@ -104,8 +104,8 @@ def test_of_many_who_give_one_address_at_once_one_gets_it(context: Context, brow
         (Role.annotator, {"consent_version": "0"}, (422, "consent_needed")),
         (Role.annotator, {"display_name": None}, (422, "name_needed")),
         (Role.annotator, {"password": PASSWORD}, (422, "email_missing")),
-        (Role.annotator, {"email": "robin@example.org", "password": "too short"}, (422, "invalid_input")),
-        (Role.annotator, {"email": "robin"}, (422, "invalid_input")),
+        (Role.annotator, {"email": "speaker@example.org", "password": "too short"}, (422, "invalid_input")),
+        (Role.annotator, {"email": "speaker"}, (422, "invalid_input")),
         (Role.annotator, {"display_name": " \t "}, (422, "invalid_input")),
         (Role.annotator, {"display_name": "Ro\x00bin"}, (422, "invalid_input")),
         (Role.annotator, {"locale": "../en"}, (422, "invalid_input")),
@@ -127,7 +127,7 @@ def test_answers_that_do_not_do(
 
 
 def test_refusals_name_the_field_and_keep_the_secret(client: TestClient, invite: Invite) -> None:
-    body = answer(invite(), email="robin@example.org", password="too short")
+    body = answer(invite(), email="speaker@example.org", password="too short")
     response = client.post("/api/invites/accept", json=body)
     assert [(error["in"], error["field"]) for error in response.json()["errors"]] == [("body", "password")]
     assert "too short" not in response.text
@@ -169,7 +169,7 @@ def test_a_new_link_for_somebody_who_lost_the_cookie(browser: Browser, invite: I
     token = invite(known=known["id"])
     client = browser()
     details = client.post("/api/invites/inspect", json={"token": token}).json()
-    assert (details["existing"], details["display_name"]) == (True, "Robin")
+    assert (details["existing"], details["display_name"]) == (True, "Speaker")
     response = client.post("/api/invites/accept", json={"token": token, "locale": "de"})
     assert response.status_code == 201
     assert response.json()["user"] == known | {"locale": "de"}
@@ -276,11 +276,11 @@ def test_the_strength_of_a_stored_hash_grows_at_sign_in(
 def test_changing_ones_own_account(join: Join) -> None:
     client = join()
     me = client.patch("/api/me", json={"locale": "de"}).json()
-    assert (me["user"]["locale"], me["user"]["display_name"]) == ("de", "Robin")
+    assert (me["user"]["locale"], me["user"]["display_name"]) == ("de", "Speaker")
     assert me["consent"]["text"] == consent.TEXTS["de"]
-    client.patch("/api/me", json={"display_name": "Kim"})
+    client.patch("/api/me", json={"display_name": "Listener"})
     client.patch("/api/me", json={})
-    assert client.get("/api/me").json()["user"] == me["user"] | {"display_name": "Kim"}
+    assert client.get("/api/me").json()["user"] == me["user"] | {"display_name": "Listener"}
     assert code(client.patch("/api/me", json={"role": "admin"})) == (422, "invalid_input")
 
 
@@ -295,14 +295,14 @@ def test_a_new_consent_text_is_asked_for(join: Join, monkeypatch: pytest.MonkeyP
 
 def test_admins_invite(browser: Browser, join: Join, time: Clock) -> None:
     admin = join(Role.admin)
-    made = admin.post("/api/admin/invites", json={"role": "reviewer", "display_name": "Kim", "days": 3})
+    made = admin.post("/api/admin/invites", json={"role": "reviewer", "display_name": "Listener", "days": 3})
     assert made.status_code == 201
     link, token = made.json()["link"].split("#")
     assert link == "http://127.0.0.1:8000/join"
     newest = admin.get("/api/admin/invites").json()[0]
     assert newest["expires_at"] == made.json()["expires_at"]
-    assert (newest["role"], newest["display_name"], newest["used_at"]) == ("reviewer", "Kim", None)
-    body = answer(token, email="kim@example.org", password=PASSWORD)
+    assert (newest["role"], newest["display_name"], newest["used_at"]) == ("reviewer", "Listener", None)
+    body = answer(token, email="listener@example.org", password=PASSWORD)
     assert browser().post("/api/invites/accept", json=body).status_code == 201
     assert admin.get("/api/admin/invites").json()[0]["used_at"] is not None
 
@@ -329,12 +329,12 @@ def test_invites_to_unknown_campaigns_are_refused(join: Join) -> None:
 def test_no_secret_reaches_the_disk(context: Context, browser: Browser, invite: Invite, join: Join) -> None:
     token = invite()
     client = browser()
-    client.post("/api/invites/accept", json=answer(token, email="robin@example.org", password=PASSWORD))
+    client.post("/api/invites/accept", json=answer(token, email="speaker@example.org", password=PASSWORD))
     link = join(Role.admin).post("/api/admin/invites", json={"role": "annotator", "days": 1}).json()["link"]
     with context.db.write() as session:
         user_id = client.get("/api/me").json()["user"]["id"]
         _, api_token = sessions.create_api_token(session, user_id, "script")
     stored = b"".join(path.read_bytes() for path in context.settings.store_dir.rglob("*") if path.is_file())
-    assert b"robin@example.org" in stored
+    assert b"speaker@example.org" in stored
     for secret in (token, link.split("#")[1], client.cookies["pixmo_session"], api_token, PASSWORD):
         assert secret.encode() not in stored

@@ -44,7 +44,7 @@ def test_links_open_the_join_page_with_the_token_in_the_fragment(
 
 def test_joining_is_written_down(context: Context, invite: Invite) -> None:
     user = accept(context, invite(), locale="de-CH")
-    assert (user.role, user.display_name, user.locale) == (Role.annotator, "Robin", "de-CH")
+    assert (user.role, user.display_name, user.locale) == (Role.annotator, "Speaker", "de-CH")
     assert audited(context) == ["invite.created", "user.created", "consent.given", "invite.used"]
     with context.db.read() as session:
         (row,) = service.invites(session)
@@ -55,18 +55,18 @@ def test_joining_is_written_down(context: Context, invite: Invite) -> None:
 
 
 def test_a_refused_answer_uses_nothing_up(context: Context, invite: Invite) -> None:
-    accept(context, invite(), email="robin@example.org")
+    accept(context, invite(), email="speaker@example.org")
     token = invite()
     before = audited(context)
     with pytest.raises(service.EmailTaken):
-        accept(context, token, email="Robin@Example.org")
+        accept(context, token, email="Speaker@Example.org")
     assert audited(context) == before
-    assert accept(context, token, email="kim@example.org").email == "kim@example.org"
+    assert accept(context, token, email="listener@example.org").email == "listener@example.org"
 
 
 def test_a_name_on_the_invite_is_enough(context: Context, invite: Invite) -> None:
-    assert accept(context, invite(display_name="Kim"), display_name=None).display_name == "Kim"
-    assert accept(context, invite(display_name="Kim"), display_name="Kim K.").display_name == "Kim K."
+    assert accept(context, invite(display_name="Listener"), display_name=None).display_name == "Listener"
+    assert accept(context, invite(display_name="Listener"), display_name="Listener K.").display_name == "Listener K."
     with pytest.raises(service.NameNeeded):
         accept(context, invite(), display_name=None)
 
@@ -110,9 +110,9 @@ def test_a_campaign_must_exist(context: Context, invite: Invite, campaign: str) 
 
 
 def test_a_link_for_a_known_person_signs_in_that_person(context: Context, invite: Invite) -> None:
-    user = accept(context, invite(), email="robin@example.org")
-    again = accept(context, invite(known="ROBIN@example.org", role=Role.admin), consent_version=None)
-    assert (again.id, again.role, again.display_name) == (user.id, Role.annotator, "Robin")
+    user = accept(context, invite(), email="speaker@example.org")
+    again = accept(context, invite(known="SPEAKER@example.org", role=Role.admin), consent_version=None)
+    assert (again.id, again.role, again.display_name) == (user.id, Role.annotator, "Speaker")
     assert audited(context)[-2:] == ["invite.created", "invite.used"]
 
 
@@ -130,17 +130,17 @@ def test_consent_is_given_once_per_version(context: Context, invite: Invite, mon
 
 
 def test_people_are_found_by_id_or_address(context: Context, invite: Invite) -> None:
-    user = accept(context, invite(), email="robin@example.org")
+    user = accept(context, invite(), email="speaker@example.org")
     with context.db.read() as session:
         assert service.find_person(session, user.id).id == user.id
-        assert service.find_person(session, " Robin@example.org ").id == user.id
+        assert service.find_person(session, " Speaker@example.org ").id == user.id
         assert [person.id for person in service.people(session)] == [user.id]
         with pytest.raises(service.PersonUnknown):
             service.find_person(session, "None")
 
 
 def test_disabling_ends_everything_and_can_be_undone(context: Context, invite: Invite) -> None:
-    user = accept(context, invite(), email="robin@example.org")
+    user = accept(context, invite(), email="speaker@example.org")
     link = invite(known=user.id)
     with context.db.write() as session:
         cookie = sessions.start(session, user.id, 1)

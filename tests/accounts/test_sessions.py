@@ -10,7 +10,7 @@ from pixmo.context import Context
 from pixmo.errors import TooManyRequests
 from tests.accounts.conftest import PASSWORD, Clock
 
-EMAIL = "robin@example.org"
+EMAIL = "speaker@example.org"
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def user_id(context: Context) -> str:
     with context.db.write() as session:
         user = User(
             role=Role.annotator,
-            display_name="Robin",
+            display_name="Speaker",
             email=EMAIL,
             password_hash=passwords.hash_password(SecretStr(PASSWORD)),
         )
@@ -145,7 +145,7 @@ def test_a_renewed_hash_is_stored(context: Context, user_id: str) -> None:
 
 def test_signing_out_everywhere_leaves_others_alone(context: Context, user_id: str) -> None:
     with context.db.write() as session:
-        other = User(role=Role.annotator, display_name="Kim")
+        other = User(role=Role.annotator, display_name="Listener")
         session.add(other)
         session.flush()
         mine = [sessions.start(session, user_id, 1) for _ in range(2)]
@@ -184,8 +184,8 @@ def test_api_tokens_are_listed_until_revoked(context: Context, user_id: str) -> 
         row, token = sessions.create_api_token(session, user_id, "script")
         kept, _ = sessions.create_api_token(session, user_id, "other")
         assert [(t.name, owner) for t, owner in sessions.api_tokens(session)] == [
-            ("script", "Robin"),
-            ("other", "Robin"),
+            ("script", "Speaker"),
+            ("other", "Speaker"),
         ]
         sessions.revoke_api_token(session, row.id)
     with context.db.read() as session:

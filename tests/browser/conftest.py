@@ -94,12 +94,12 @@ def watched(context: BrowserContext) -> Page:
     return page
 
 
-def join(page: Page, link: str, name: str = "Kim") -> None:
-    """Accept an invite. Admins and reviewers get the e-mail kim@example.org and the password "long enough"."""
+def join(page: Page, link: str, name: str = "Listener") -> None:
+    """Accept an invite. Admins and reviewers get the e-mail listener@example.org and the password "long enough"."""
     page.goto(link)
     page.get_by_label("Your name").fill(name)
     if page.get_by_label("E-mail", exact=True).is_visible():
-        page.get_by_label("E-mail", exact=True).fill("kim@example.org")
+        page.get_by_label("E-mail", exact=True).fill("listener@example.org")
         page.get_by_label("Password", exact=True).fill("long enough")
     page.get_by_label("I have read this and agree").check()
     page.get_by_role("button", name="Join").click()

@@ -45,13 +45,13 @@ def test_sign_in_with_a_password_and_out(live_server: LiveServer, open_page: Ope
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{live_server.url}/login")
 
-    page.get_by_label("E-mail").fill("kim@example.org")
+    page.get_by_label("E-mail").fill("listener@example.org")
     page.get_by_label("Password").fill("wrong password")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("wrong")
     page.get_by_label("Password").fill("long enough")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Hello, Kim")).to_be_visible()
+    expect(page.get_by_role("heading", name="Hello, Listener")).to_be_visible()
 
 
 def test_an_admin_invites_somebody(live_server: LiveServer, open_page: Open) -> None:

@@ -23,7 +23,7 @@ def test_by_keyboard_from_the_invite_to_the_next_image(
 
     page.goto(live_server.invite(campaign="demo"))
     page.get_by_label("Your name").focus()
-    keyboard.type("Kim")
+    keyboard.type("Listener")
     for _ in range(2):
         keyboard.press("Tab")
     expect(page.get_by_label("I have read this and agree")).to_be_focused()

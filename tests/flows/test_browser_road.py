@@ -39,7 +39,7 @@ def test_speak_check_submit_export_load(live_server: LiveServer, playwright: Pla
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(live_server.invite(campaign="demo"))
-        page.get_by_label("Your name").fill("Robin")
+        page.get_by_label("Your name").fill("Speaker")
         page.get_by_label("I have read this and agree").check()
         page.get_by_role("button", name="Join").click()
         expect(page.get_by_role("img", name="The image to describe")).to_be_visible()

@@ -80,11 +80,11 @@ def test_good_and_bad_files_of_a_folder(tmp_path: Path, ingest: Ingest, db: Data
 def test_rows_are_what_was_found(tmp_path: Path, ingest: Ingest, db: Database, storage: Storage) -> None:
     data = secret_jpeg(6, picture(1400, 900))
     (tmp_path / "a.jpg").write_bytes(data)
-    ingest(tmp_path / "a.jpg", defaults=Meta("street", "CC0", "Ann"))
+    ingest(tmp_path / "a.jpg", defaults=Meta("street", "CC0", "Archive"))
     (image,) = all_images(db)
     assert image.sha256 == hashlib.sha256(data).hexdigest()
     assert (image.format, image.width, image.height, image.frames, image.byte_size) == ("jpeg", 900, 1400, 1, len(data))
-    assert (image.topic, image.licence, image.attribution, image.source_url) == ("street", "CC0", "Ann", None)
+    assert (image.topic, image.licence, image.attribution, image.source_url) == ("street", "CC0", "Archive", None)
     assert image.cluster_id == image.id
     stored = [storage.read(BLOBS, sha256) for sha256 in (image.served_sha256, image.web_sha256, image.thumb_sha256)]
     assert [len(blob) < len(data) for blob in stored] == [True, True, True]
@@ -152,9 +152,9 @@ def test_a_later_source_fills_in_what_is_missing(tmp_path: Path, ingest: Ingest,
     ingest(tmp_path / "in", defaults=Meta(topic="street"))
     ingest(tmp_path / "in", defaults=Meta(topic="sea", licence="CC0"))  # known by its source
     (tmp_path / "copy.jpg").write_bytes((tmp_path / "in" / "000.jpg").read_bytes())
-    ingest(tmp_path / "copy.jpg", defaults=Meta(licence="other", attribution="Ann"))  # known by its bytes
+    ingest(tmp_path / "copy.jpg", defaults=Meta(licence="other", attribution="Archive"))  # known by its bytes
     (image,) = all_images(db)
-    assert (image.topic, image.licence, image.attribution) == ("street", "CC0", "Ann")
+    assert (image.topic, image.licence, image.attribution) == ("street", "CC0", "Archive")
 
 
 def test_a_list_says_more_than_the_defaults(tmp_path: Path, ingest: Ingest, db: Database) -> None:

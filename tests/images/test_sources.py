@@ -137,7 +137,7 @@ def test_a_csv_with_all_columns_and_bad_rows(tmp_path: Path) -> None:
     digest = "AB" * 32
     lines = [
         "Path,url,sha256,topic,License,attribution,source_url",
-        "a.jpg,,,street,CC0,Ann,https://example.org/a",
+        "a.jpg,,,street,CC0,Archive,https://example.org/a",
         f",https://example.org/b.jpg,{digest},,,,",
         "https://example.org/c.jpg,,,,,,",
         ",,,nothing,,,",
@@ -152,7 +152,7 @@ def test_a_csv_with_all_columns_and_bad_rows(tmp_path: Path) -> None:
     items = list(source.items())
     assert source.count() == 8
     assert items[0].locator == FileAt(str(tmp_path / "a.jpg"))
-    assert items[0].meta == Meta("street", "CC0", "Ann", "https://example.org/a")
+    assert items[0].meta == Meta("street", "CC0", "Archive", "https://example.org/a")
     assert (items[1].locator, items[1].sha256) == (UrlAt("https://example.org/b.jpg"), digest.lower())
     assert items[1].meta.source_url == "https://example.org/b.jpg"
     assert items[2].locator == UrlAt("https://example.org/c.jpg")
