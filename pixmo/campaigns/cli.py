@@ -107,6 +107,38 @@ def _lines(path: Path) -> list[str]:
 
 
 @app.command()
+def edit(
+    name: Name,
+    title: Annotated[str | None, typer.Option(help="What annotators see as its name.")] = None,
+    instructions: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Text file shown before the questions.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Text file, one question a line.")
+    ] = None,
+    min_voiced_seconds: Annotated[float | None, typer.Option(help="Seconds of speech asked for.")] = None,
+    min_words: Annotated[int | None, typer.Option(help="Fewest words that are accepted.")] = None,
+) -> None:
+    """Change a campaign's texts or minimums; what it was stays in the audit trail.
+
+    **Example:** `pixmo campaign edit street-scenes --questions questions.txt --min-voiced-seconds 75`
+    """
+    from pixmo.campaigns import service
+
+    with opened_store() as context, context.db.write() as session:
+        service.edit(
+            session,
+            name,
+            title=title,
+            instructions=instructions.read_text("utf-8").strip() if instructions else None,
+            questions=_lines(questions) if questions else None,
+            min_voiced_seconds=min_voiced_seconds,
+            min_words=min_words,
+        )
+    out.print(f"Campaign [bold]{name}[/] is changed.")
+
+
+@app.command()
 def add(
     name: Name,
     topic: Annotated[str | None, typer.Option(help="Take only the images of this topic.")] = None,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import case, func, select
 
@@ -82,7 +83,7 @@ def create(session: WriteSession, draft: CampaignDraft, actor_id: str | None = N
         kind=CampaignKind.describe,
         title=draft.title or draft.name.replace("-", " ").capitalize(),
         instructions=draft.instructions,
-        questions=[{"id": f"q{number}", "text": text} for number, text in enumerate(draft.questions, start=1)],
+        questions=_numbered(draft.questions),
         language=draft.language,
         overlap=draft.overlap,
         min_voiced_seconds=minimum,
@@ -109,6 +110,46 @@ def all_campaigns(session: ReadSession | WriteSession) -> Sequence[Campaign]:
     """Every campaign, open ones first, then by age."""
     order = case({CampaignStatus.active: 0, CampaignStatus.paused: 1}, value=Campaign.status, else_=2)
     return session.scalars(select(Campaign).order_by(order, Campaign.created_at)).all()
+
+
+def edit(
+    session: WriteSession,
+    name: str,
+    *,
+    title: str | None = None,
+    instructions: str | None = None,
+    questions: Sequence[str] | None = None,
+    min_voiced_seconds: float | None = None,
+    min_words: int | None = None,
+    actor_id: str | None = None,
+) -> Campaign:
+    """Change what is given; the audit trail keeps what it was. Takes that are under way meet the new minimum.
+
+    Raises `NoSuchCampaign`, and `Unprocessable` for values that cannot work.
+    """
+    campaign = by_name(session, name)
+    if min_voiced_seconds is not None and not 0 <= min_voiced_seconds <= campaign.max_seconds:
+        raise Unprocessable(f"The minimum of voiced seconds is 0 to {campaign.max_seconds:.0f}.", code="bad_seconds")
+    if questions is not None and not questions:
+        raise Unprocessable("A campaign needs at least one question.", code="no_questions")
+    wanted = {
+        "title": title,
+        "instructions": instructions,
+        "questions": None if questions is None else _numbered(questions),
+        "min_voiced_seconds": min_voiced_seconds,
+        "min_words": min_words,
+    }
+    changed = {key: value for key, value in wanted.items() if value is not None and value != getattr(campaign, key)}
+    if changed:
+        before = {key: getattr(campaign, key) for key in changed}
+        for key, value in changed.items():
+            setattr(campaign, key, value)
+        audit.record(session, actor_id, "campaign.edited", "campaign", campaign.id, before=before)
+    return campaign
+
+
+def _numbered(questions: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"id": f"q{number}", "text": text} for number, text in enumerate(questions, start=1)]
 
 
 def set_status(session: WriteSession, name: str, status: CampaignStatus, actor_id: str | None = None) -> Campaign:

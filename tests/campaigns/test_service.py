@@ -65,6 +65,23 @@ def test_an_unknown_name_lists_the_known_ones(db: Database) -> None:
             service.by_name(session, "beach")
 
 
+def test_an_edit_changes_what_is_given_and_keeps_what_was(db: Database) -> None:
+    with db.write() as session:
+        service.create(session, CampaignDraft("street"))
+        service.edit(session, "street", questions=["What is new?"], min_voiced_seconds=75)
+        service.edit(session, "street", min_voiced_seconds=75)
+        campaign = service.by_name(session, "street")
+        assert [question["text"] for question in campaign.questions] == ["What is new?"]
+        assert campaign.min_voiced_seconds == 75
+        for impossible in ({"questions": []}, {"min_voiced_seconds": 1e6}):
+            with pytest.raises(Unprocessable):
+                service.edit(session, "street", **impossible)  # type: ignore[arg-type]
+    with db.read() as session:
+        edits = session.scalars(select(AuditEvent.detail).where(AuditEvent.action == "campaign.edited")).all()
+    assert [question["text"] for question in edits[0]["before"]["questions"]] == SEVEN
+    assert (len(edits), edits[0]["before"]["min_voiced_seconds"]) == (1, 90)
+
+
 def test_changes_of_status_leave_a_trail(db: Database) -> None:
     with db.write() as session:
         service.create(session, CampaignDraft("street"))

@@ -38,7 +38,7 @@ export class TaskSession {
   current = $derived<Work | null>(this.queue[0] ?? null);
   upload: Upload | null = $derived.by(() => {
     const id = this.current?.assignment.id;
-    const mine = [...this.uploader.uploads.values()].filter((upload) => upload.assignmentId === id);
+    const mine = [...this.uploader.uploads.values()].filter((upload) => upload.assignmentId === id && !upload.unwanted);
     return mine.at(-1) ?? null;
   });
   phase: Phase = $derived.by(() => {

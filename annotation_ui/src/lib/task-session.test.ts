@@ -173,6 +173,16 @@ test("too little speech or too few words cannot be handed in", async () => {
   expect(server.submissions).toEqual([]);
 });
 
+test("redo makes room at once, also while the take is still on its way", async () => {
+  await session.open();
+  server.down = true;
+  await record();
+  await until(() => uploader.waiting);
+  await session.redo();
+  expect(session).toMatchObject({ phase: "ready", upload: null });
+  expect(uploader.unsentMs).toBe(0);
+});
+
 test("a parked transcription does not hold anybody up", async () => {
   await session.open();
   await record();

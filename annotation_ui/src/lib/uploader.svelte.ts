@@ -38,7 +38,7 @@ export class Upload {
   readonly campaign: string;
   nextSeq: number | null = null;
   /** The person threw it away, perhaps while the server was answering. */
-  unwanted = false;
+  unwanted = $state(false);
   wake: () => void = () => {};
 
   constructor(take: TakeEntry) {
@@ -56,7 +56,7 @@ export class Upload {
   }
 
   get unsentMs(): number {
-    return this.state === "sending" ? Math.max(0, this.elapsedMs - this.sentMs) : 0;
+    return this.state === "sending" && !this.unwanted ? Math.max(0, this.elapsedMs - this.sentMs) : 0;
   }
 }
 
