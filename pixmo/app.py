@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
@@ -74,10 +75,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
+class _Parts(StaticFiles):
+    """The parts of the page: their names hold their hash, so a browser asks for each once."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
 def _serve_page(app: FastAPI) -> None:
     if not (WEB / "index.html").is_file():
         raise SetupError("The annotation page is not built. Build it with: make web")
-    app.mount("/assets", GZipMiddleware(StaticFiles(directory=WEB / "assets")), name="assets")
+    app.mount("/assets", GZipMiddleware(_Parts(directory=WEB / "assets")), name="assets")
     files = {path.name for path in WEB.iterdir() if path.is_file()} - {"index.html"}
 
     @app.get("/{path:path}", include_in_schema=False)
@@ -86,7 +96,7 @@ def _serve_page(app: FastAPI) -> None:
             raise NotFound(f"There is no address /{path}.")
         if path in files:
             return FileResponse(WEB / path)
-        # The page asks for its own newest form at every load; its parts have hashed names and never change.
+        # The page asks for its own newest form at every load.
         return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
 
 

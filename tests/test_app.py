@@ -29,6 +29,7 @@ def test_parts_of_the_page_are_compressed(client: TestClient) -> None:
     reply = client.get(script, headers={"Accept-Encoding": "gzip"})
     assert reply.headers["content-encoding"] == "gzip"
     assert "javascript" in reply.headers["content-type"]
+    assert "immutable" in reply.headers["cache-control"]
 
 
 @pytest.mark.parametrize("path", ["/api/nothing", "/api/", "/api/campaigns/x/y"])

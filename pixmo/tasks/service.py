@@ -118,7 +118,15 @@ def create(
 
 def _leases(condition: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     return (
-        select(_slots.c.id, _slots.c.task_id, _slots.c.state, _slots.c.fence, _slots.c.expires_at, *_IMAGE)
+        select(
+            _slots.c.id,
+            _slots.c.task_id,
+            _slots.c.state,
+            _slots.c.fence,
+            _slots.c.expires_at,
+            _slots.c.leased_at,
+            *_IMAGE,
+        )
         .select_from(
             _slots.join(_tasks, _tasks.c.id == _slots.c.task_id).join(_images, _images.c.id == _tasks.c.image_id)
         )
@@ -189,7 +197,7 @@ def next_lease(
     """
     connection = session.connection()
     rows = connection.execute(_offer, {"person": person, "campaign": campaign}).all()
-    mine = [row for row in rows if row.state is SlotState.leased]
+    mine = sorted((row for row in rows if row.state is SlotState.leased), key=lambda row: row.leased_at)
     for row in mine:
         if row.id not in hold:
             return _lease(campaign, row, row.fence, extend(session, row.id, person, row.fence, lease))

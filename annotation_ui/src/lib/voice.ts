@@ -12,7 +12,7 @@ export interface Level {
 
 /** Below this a microphone gives nothing at all: muted, unplugged, or the wrong one. */
 const DEAD_DBFS = -66;
-const NO_SIGNAL_MS = 1_600;
+const NO_SIGNAL_MS = 1_400;
 const ABOVE_FLOOR_DB = 9;
 const QUIETEST_SPEECH_DBFS = -52;
 const FLOOR_MIN_DBFS = -80;
