@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from playwright.sync_api import Page, Playwright, expect
@@ -50,7 +51,8 @@ def kill_processes_of(profile: Path) -> None:
         except (NotADirectoryError, FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if f"--user-data-dir={profile}".encode() in command:
-            os.kill(int(folder.name), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # ended with its parent meanwhile
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def test_a_killed_browser_loses_at_most_a_second(
