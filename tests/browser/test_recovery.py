@@ -43,16 +43,25 @@ def shown_seconds(page: Page) -> int:
     return 60 * int(minutes) + int(seconds)
 
 
+def processes_of(profile: Path) -> list[int]:
+    """Ids of every process of the browser that works in `profile`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"--user-data-dir={profile}".encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
 def kill_processes_of(profile: Path) -> None:
-    """kill -9 of every process of the browser that works in `profile`."""
-    for folder in Path("/proc").iterdir():
-        try:
-            command = (folder / "cmdline").read_bytes()
-        except (NotADirectoryError, FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if f"--user-data-dir={profile}".encode() in command:
-            with suppress(ProcessLookupError):  # ended with its parent meanwhile
-                os.kill(int(folder.name), signal.SIGKILL)
+    """kill -9 of the browser that works in `profile`, until nothing is left of it."""
+    end = time.monotonic() + 20
+    while running := processes_of(profile):
+        assert time.monotonic() < end, f"{running} cannot be killed"
+        for process in running:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.1)
 
 
 def test_a_killed_browser_loses_at_most_a_second(
