@@ -28,7 +28,8 @@ SAMPLE_RATE = 16_000
 
 MIN_SECONDS = 1.0
 SILENCE_DBFS = -75.0
-MAX_GAP_SECONDS = 0.5
+# A busy computer drops pieces of a good take; a lost chunk leaves more than that.
+MAX_GAP_SECONDS = 2.0
 # A recorder starts some tenths of a second after the page's clock, which weighs most in short takes.
 CLOCK_RATIO, CLOCK_SLACK_SECONDS = 0.95, 0.5
 # Real rates; FFmpeg spends minutes and gigabytes on the filter for an absurd one.
