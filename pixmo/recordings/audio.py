@@ -28,7 +28,7 @@ SAMPLE_RATE = 16_000
 
 MIN_SECONDS = 1.0
 SILENCE_DBFS = -75.0
-# A busy computer drops pieces of a good take; a lost chunk leaves more than that.
+# A busy computer drops pieces of a good take; lost chunks are noticed by their numbers, not here.
 MAX_GAP_SECONDS = 2.0
 # A recorder starts some tenths of a second after the page's clock, which weighs most in short takes.
 CLOCK_RATIO, CLOCK_SLACK_SECONDS = 0.95, 0.5
