@@ -5,16 +5,35 @@ too late, which hands the same task to two people), the journal is a WAL, and `s
 survive a power cut. Reads have their own connections and cannot write.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, Table, create_engine, event, make_url
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    event,
+    make_url,
+)
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.sql import coercions, roles
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 BUSY_SECONDS = 30
@@ -56,12 +75,56 @@ class Base(DeclarativeBase):
         list[dict[str, Any]]: JSON,
         list[str]: JSON,
         list[float]: JSON,
+        list[int]: JSON,
     }
 
 
 def table(model: type[Base]) -> Table:
     """The table of a model, for statements that are built once and run without the ORM: the hot path."""
     return cast(Table, model.__table__)
+
+
+class among(ColumnElement[bool]):  # noqa: N801 - reads as a function of SQL
+    """`column IN values` with the values as one parameter: statements with thousands of ids are built at once.
+
+    SQLite reads them as JSON (`json_each`), PostgreSQL as an array.
+    """
+
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, column: Any, values: Iterable[str]) -> None:
+        self.column = coercions.expect(roles.ExpressionElementRole, column)
+        self.values = bindparam(None, sorted(set(values)), type_=_TextArray(), unique=True)
+
+    _traverse_internals = [  # noqa: RUF012
+        ("column", InternalTraversal.dp_clauseelement),
+        ("values", InternalTraversal.dp_clauseelement),
+    ]
+
+
+class _TextArray(TypeDecorator[list[str]]):
+    """A list of texts as a parameter: JSON on SQLite, an array on PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else ARRAY(Text()))
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> Any:
+        return json.dumps(value) if dialect.name == "sqlite" else value
+
+
+@compiles(among, "sqlite")
+def _among_sqlite(element: among, compiler: Any, **options: Any) -> str:
+    column, values = compiler.process(element.column, **options), compiler.process(element.values, **options)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 - names of columns and parameters
+
+
+@compiles(among)
+def _among(element: among, compiler: Any, **options: Any) -> str:
+    return f"{compiler.process(element.column, **options)} = ANY({compiler.process(element.values, **options)})"
 
 
 class ReadSession(Session):

@@ -10,15 +10,19 @@ from pixmo.accounts import models as accounts
 from pixmo.campaigns import models as campaigns
 from pixmo.captions import models as captions
 from pixmo.database import Base
+from pixmo.export import models as export
 from pixmo.images import models as images
 from pixmo.language import models as language
+from pixmo.points import models as points
+from pixmo.questions import models as questions
 from pixmo.recordings import models as recordings
+from pixmo.synthetic import models as synthetic
 from pixmo.tasks import models as tasks
 from pixmo.transcripts import models as transcripts
 
 __all__ = [
-    "Base", "accounts", "alembic_config", "campaigns", "captions", "images", "jobs", "language", "recordings", "tasks",
-    "transcripts", "upgrade",
+    "Base", "accounts", "alembic_config", "campaigns", "captions", "export", "images", "jobs", "language", "points",
+    "questions", "recordings", "synthetic", "tasks", "transcripts", "upgrade",
 ]  # fmt: skip
 
 

@@ -44,3 +44,4 @@ class Campaign(Base):
     min_words: Mapped[int]
     status: Mapped[CampaignStatus] = mapped_column(_values(CampaignStatus), default=CampaignStatus.active)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime | None] = mapped_column(onupdate=now)

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
-from pixmo.database import ReadSession, WriteSession
+from pixmo.database import ReadSession, WriteSession, among
 from pixmo.tasks.models import Slot, TaskAction, TaskEvent
 
 
@@ -24,7 +24,7 @@ def standing_answers(session: ReadSession | WriteSession, task_ids: Iterable[str
         select(Slot.task_id, Slot.number, TaskEvent.action, TaskEvent.answer)
         .join(TaskEvent, TaskEvent.slot_id == Slot.id)
         .where(
-            Slot.task_id.in_(list(task_ids)), TaskEvent.action.in_([TaskAction.submitted, TaskAction.undone])
+            among(Slot.task_id, task_ids), TaskEvent.action.in_([TaskAction.submitted, TaskAction.undone])
         )
         .order_by(TaskEvent.id)
     )  # fmt: skip
@@ -34,3 +34,15 @@ def standing_answers(session: ReadSession | WriteSession, task_ids: Iterable[str
         if action is TaskAction.submitted:
             answers.setdefault(task_id, []).append(Answer(task_id, number, answer["recording_id"]))
     return answers
+
+
+def standing_recordings(session: ReadSession | WriteSession, task_ids: Iterable[str]) -> set[str]:
+    """The recordings of the submissions that stand, of all these tasks together."""
+    newest = (
+        select(func.max(TaskEvent.id))
+        .where(among(TaskEvent.task_id, task_ids), TaskEvent.action.in_([TaskAction.submitted, TaskAction.undone]))
+        .group_by(TaskEvent.slot_id)
+    )
+    recording_id = TaskEvent.answer["recording_id"].as_string()
+    statement = select(recording_id).where(TaskEvent.id.in_(newest), TaskEvent.action == TaskAction.submitted)
+    return set(session.scalars(statement))

@@ -36,6 +36,7 @@ class Image(Base):
     attribution: Mapped[str | None] = mapped_column(Text)
     source_url: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime | None] = mapped_column(onupdate=now)
 
 
 class ImageSource(Base):

@@ -86,6 +86,7 @@ class TaskEvent(Base):
         Index("ix_task_events_skips", "task_id", "user_id", sqlite_where=text("action = 'skipped'"),
               postgresql_where=text("action = 'skipped'")),
         Index(None, "user_id", "id"),
+        Index(None, "task_id", "id"),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
