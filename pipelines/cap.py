@@ -1,17 +1,17 @@
 """PixMo-Cap: people speak about an image; what they said becomes one dense caption.
 
 Copy this file and its prompts to change how captions are made or what is published, then say
-`pixmo export cap FOLDER --pipeline my_cap.py`.
+`pixmo export cap --pipeline my_cap.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+import pyarrow as pa
 
 from pixmo.captions.faithfulness import check
 from pixmo.captions.models import CaptionMethod
 from pixmo.captions.schemas import Draft
 from pixmo.captions.tidy import richest, tidy
-from pixmo.export.rows import Described, provenance
 from pixmo.language.schemas import Message, TextModel
 from pixmo.pipeline import prompt
 
@@ -46,12 +46,11 @@ def caption(transcripts: Sequence[str], language: str, llm: TextModel | None) ->
     return Draft(answer.text, CaptionMethod.llm, everything, flags, name, [answer.call_id])
 
 
-def rows(described: Iterable[Described]) -> Iterator[dict[str, Any]]:
-    """One row per described image: the published columns, then where every part of them came from."""
-    for one in described:
-        yield {
-            "image_url": one.image_url,
-            "caption": one.caption.text,
-            "transcripts": [take.text for take in one.takes],
-            **provenance(one),
-        }
+def rows(page: pa.Table) -> pa.Table:
+    """What is published of a page of described images: here all of it.
+
+    A page has the columns of the published configuration and of `enriched`. Drop rows or change columns as you like
+    with `pyarrow.compute`, as `page.filter(pc.greater(page["height"], 400))`; captions are made above, because their
+    receipts vouch for them.
+    """
+    return page

@@ -11,7 +11,8 @@ from pixmo.accounts.cli import invite, tokens, users
 from pixmo.campaigns.cli import app as campaign_app
 from pixmo.console import JsonOption, err, opened_store, out, print_json
 from pixmo.errors import PixmoError, SetupError
-from pixmo.export.cli import app as export_app
+from pixmo.export.cli import diff, export, split_app, verify, versions
+from pixmo.export.publish_cli import check_links, materialize, push, takedown
 from pixmo.images.cli import ingest
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ Build a vision-language data set the way PixMo was built: people speak about ima
 
 **The whole road**
 
-`pixmo init` → `pixmo ingest FOLDER` → `pixmo campaign create NAME` → `pixmo invite` → `pixmo serve` → `pixmo export cap`
+`pixmo init` → `pixmo ingest FOLDER` → `pixmo campaign create NAME` → `pixmo invite` → `pixmo serve` → `pixmo export cap` → `pixmo push`
 
 Settings come from `pixmo.toml` or `PIXMO_*` variables; the store is the folder `pixmo-data`.
 """
@@ -139,7 +140,7 @@ def _greet(context: "Context", *, demo: bool) -> None:
     if not setup.has_admin(context):
         out.print("  Administrate (admin's link, works once):")
         out.print(f"  {setup.admin_link(context)}\n", style="cyan", soft_wrap=True, highlight=False)
-    err.print("  Stop with Ctrl+C. Export what was said with: pixmo export cap FOLDER\n", style="dim")
+    err.print("  Stop with Ctrl+C. Export what was said with: pixmo export cap\n", style="dim")
 
 
 @app.command()
@@ -194,8 +195,11 @@ def retry(
 
 app.command("ingest")(ingest)
 app.command("invite")(invite)
+for command in (export, versions, diff, verify, push, takedown, materialize):
+    app.command()(command)
+app.command("check-links")(check_links)
 app.add_typer(campaign_app, name="campaign")
-app.add_typer(export_app, name="export")
+app.add_typer(split_app, name="split")
 app.add_typer(users, name="user")
 app.add_typer(tokens, name="token")
 

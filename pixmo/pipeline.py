@@ -6,16 +6,17 @@ Its prompts are versioned text files in the folder `prompts` next to it.
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pixmo.errors import SetupError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pixmo.captions.schemas import Draft
-    from pixmo.export.rows import Described
     from pixmo.language.schemas import TextModel
 
 
@@ -30,8 +31,8 @@ class CapPipeline(Protocol):
     def caption(self, transcripts: Sequence[str], language: str, llm: "TextModel | None") -> "Draft":
         """The caption of one image from what was said about it."""
 
-    def rows(self, described: "Iterable[Described]") -> Iterator[dict[str, Any]]:
-        """The rows of the data set, in the order of `described`."""
+    def rows(self, page: "pa.Table") -> "pa.Table":
+        """What is published of a page of described images."""
 
 
 def load(name: str, file: Path | None = None) -> CapPipeline:

@@ -61,6 +61,15 @@ class Settings(BaseSettings):
         20, gt=0, description="Seconds without a heartbeat after which a worker's jobs go to another one."
     )
 
+    exports_dir: Path = Field(Path("exports"), description="Folder of the data-set versions.")
+    split_validation: float = Field(
+        0.02,
+        ge=0,
+        le=0.5,
+        description="Share of near-duplicate clusters that go to `validation`; what has a split keeps it.",
+    )
+    split_test: float = Field(0.02, ge=0, le=0.5, description="Share of near-duplicate clusters that go to `test`.")
+
     cap_pipeline: Path | None = Field(
         None, description="Your own copy of pipelines/cap.py; by default the one that came with pixmo."
     )

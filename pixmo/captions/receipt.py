@@ -36,7 +36,10 @@ def sha256(text: str) -> str:
 
 
 def sign(body: dict[str, Any], key: Ed25519PrivateKey) -> dict[str, Any]:
-    """The receipt: `body` with format, key and signature. `body` holds no floating-point numbers."""
+    """`body` with format (that of receipts, unless it has one), key and signature.
+
+    Receipts hold no floating-point numbers, so that other languages write the same canonical JSON.
+    """
     public = key.public_key().public_bytes_raw()
     receipt = {
         "format": FORMAT,
@@ -58,24 +61,38 @@ def verify(
     `signer` is the key id that it must come from: without it anybody may have made the receipt. `image_sha256` and
     `caption` are what it must be about. Raises `ReceiptInvalid`.
     """
+    check_signature(receipt, signer=signer)
     try:
-        body = {name: value for name, value in receipt.items() if name != "signature"}
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(receipt["key"]["public"]))
-        public.verify(bytes.fromhex(receipt["signature"]), canonical_json(body))
-        known = receipt["format"] == FORMAT and receipt["key"]["algorithm"] == "Ed25519"
-        claimed, image, text = receipt["key"]["id"], receipt["image"]["sha256"], receipt["caption"]["sha256"]
+        known, image, text = receipt["format"] == FORMAT, receipt["image"]["sha256"], receipt["caption"]["sha256"]
+    except (LookupError, TypeError):
+        raise ReceiptInvalid("This is no receipt of pixmo, or a part of it is missing.") from None
+    if not known:
+        raise ReceiptInvalid(f"The receipt is not of the format {FORMAT}.")
+    if image_sha256 is not None and image != image_sha256:
+        raise ReceiptInvalid("The receipt is about another image.")
+    if caption is not None and text != sha256(caption):
+        raise ReceiptInvalid("The receipt is about another caption.")
+
+
+def check_signature(signed: dict[str, Any], *, signer: str | None = None) -> str:
+    """Check the signature of what `sign` returned; the id of the key that made it.
+
+    `signer` is the key id that it must come from. Raises `ReceiptInvalid`.
+    """
+    try:
+        body = {name: value for name, value in signed.items() if name != "signature"}
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed["key"]["public"]))
+        public.verify(bytes.fromhex(signed["signature"]), canonical_json(body))
+        known, claimed = signed["key"]["algorithm"] == "Ed25519", str(signed["key"]["id"])
     except InvalidSignature:
         raise ReceiptInvalid("The signature does not fit: the receipt was changed after it was made.") from None
     except (AttributeError, LookupError, TypeError, ValueError):
         raise ReceiptInvalid("This is no receipt of pixmo, or a part of it is missing.") from None
     if not known:
-        raise ReceiptInvalid(f"The receipt is not of the format {FORMAT}.")
+        raise ReceiptInvalid("The signature is of a kind that pixmo does not make.")
     if claimed != key_id(public) or (signer is not None and not hmac.compare_digest(claimed, signer)):
         raise ReceiptInvalid(f"The receipt is signed by key {key_id(public)}, not by {signer or claimed}.")
-    if image_sha256 is not None and image != image_sha256:
-        raise ReceiptInvalid("The receipt is about another image.")
-    if caption is not None and text != sha256(caption):
-        raise ReceiptInvalid("The receipt is about another caption.")
+    return claimed
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -1,24 +1,62 @@
-"""Data sets out of the store: `pixmo.export.cap` writes one, `load` reads it, `verify` checks it.
+"""Data sets out of the store, as immutable versions.
 
-The functions are loaded when they are used, because the command line imports this package for its `--help`.
+`create` makes a version, `load` reads one, `compare` tells two apart, `verify` checks one offline, `push` sends one to
+the Hub, `check_links` and `materialize` care for images that are addresses, `take_down` keeps something out of every
+later version, and `to_molmo` lays a version out for the original Molmo reader.
+
+The functions are imported when they are used, because the command line imports this package for its `--help`.
 """
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pixmo.export.check import verify
-    from pixmo.export.service import cap, load
+    from pixmo.export.diff import compare
+    from pixmo.export.hub import push
+    from pixmo.export.links import check_links
+    from pixmo.export.load import load
+    from pixmo.export.materialize import materialize
+    from pixmo.export.molmo_layout import relocate, to_molmo
+    from pixmo.export.service import create
+    from pixmo.export.takedown import take_down
+    from pixmo.export.verify import verify
+    from pixmo.export.versions import resolve
 
-__all__ = ["cap", "load", "verify"]
+__all__ = [
+    "check_links", "compare", "create", "load", "materialize", "push", "relocate", "resolve", "take_down", "to_molmo", "verify",
+]  # fmt: skip
+
+_MODULES = {
+    "check_links": "links",
+    "compare": "diff",
+    "create": "service",
+    "load": "load",
+    "materialize": "materialize",
+    "push": "hub",
+    "relocate": "molmo_layout",
+    "resolve": "versions",
+    "take_down": "takedown",
+    "to_molmo": "molmo_layout",
+    "verify": "verify",
+}
+
+
+class _Package(ModuleType):
+    """Importing a module makes it an attribute of its package. Those that are called like their function must not hide
+    the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        hides = isinstance(value, ModuleType) and _MODULES.get(name) == name
+        super().__setattr__(name, getattr(value, name) if hides else value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("cap", "load"):
-        from pixmo.export import service
-
-        return getattr(service, name)
-    if name == "verify":
-        from pixmo.export.check import verify
-
-        return verify
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,175 +1,260 @@
-"""The data set card: the README.md from which the Hub and `datasets` learn configurations, and people the rest.
+"""The card: the README.md from which the Hub and `datasets` learn configurations, and people the rest.
 
-Every statement and number is computed from the rows of the export.
+Every statement and number is computed from the store and from the rows of the version.
 """
 
 import json
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pixmo.export.counts import Counts
-from pixmo.export.schemas import DEFAULT, ENRICHED, MEANING, Feature, card_features
+from pixmo.export.build import Options
+from pixmo.export.croissant import Statement
+from pixmo.export.schemas import Feature, card_features
+from pixmo.export.sets import MEANING, DataSet
 
 _SIZES = (("n<1K", 1e3), ("1K<n<10K", 1e4), ("10K<n<100K", 1e5), ("100K<n<1M", 1e6), ("1M<n<10M", 1e7))
+_ORIGINS = {
+    "human": "people",
+    "asr": "speech recognition, from the recording alone",
+    "llm_text": "a text-only language model",
+    "script": "code",
+    "detector": "an object detector, no vision-language model; checked by people",
+}
+_IMAGES = {
+    "embed": "Images are part of the parquet files of the configuration {config}, as their annotators saw them.",
+    "repo": "Images lie in `files/`, named by their SHA-256. `image_url` points to them at the tag of the version that "
+    "first had them, so it stays valid.",
+    "url": "Images are not part of this data set. `pixmo check-links` tells which addresses still give the image that "
+    "was annotated, `pixmo materialize` downloads them.",
+}
+
+Manifest = Mapping[str, Any]
+Features = Mapping[str, Mapping[str, Feature]]
 
 
-def render(
-    counts: Counts,
-    configs: Mapping[str, Mapping[str, Any]],
-    *,
-    licence: str | None,
-    snapshot: int,
-    receipt_keys: list[str],
-) -> str:
-    """The card. `configs`: {name: {folder, rows, num_bytes, download_bytes}} with `default` and `enriched`."""
-    header = {
-        **({"license": licence} if licence else {}),
-        "language": sorted(counts.languages),
-        "task_categories": ["image-to-text", "visual-question-answering"],
-        "size_categories": [next((name for name, limit in _SIZES if counts.rows < limit), "n>10M")],
-        "annotations_creators": ["crowdsourced", *(["machine-generated"] if counts.caption_methods["llm"] else [])],
+def render(data_set: DataSet, options: Options, manifest: Manifest, features: Features) -> str:
+    """The card. `features`: configuration -> columns as they were written."""
+    header = _header(data_set, options, manifest, features)
+    return f"---\n{_yaml(header)}---\n\n{_body(data_set, options, manifest, features)}"
+
+
+def statement(data_set: DataSet, options: Options, manifest: Manifest) -> Statement:
+    """What Croissant says of the data set."""
+    numbers = manifest["statistics"]
+    overlap = _rows(numbers) and sum(numbers["annotations_of_annotators"]) / _rows(numbers)
+    return Statement(
+        title=f"{data_set.title} ({data_set.name})",
+        description=f"{_summary(data_set, numbers)}",
+        licence=options.licence,
+        languages=tuple(_languages(numbers)),
+        first_day=numbers["first_day"],
+        last_day=numbers["last_day"],
+        collection=data_set.statement[0] if data_set.statement else data_set.about,
+        protocol=tuple(data_set.statement),
+        annotations_per_item=f"{overlap:.1f} annotations a row on average",
+        models=tuple(numbers["models"]),
+        meaning=_meaning(data_set),
+    )
+
+
+def _header(data_set: DataSet, options: Options, manifest: Manifest, features: Features) -> dict[str, Any]:
+    numbers = manifest["statistics"]
+    machine = any(numbers["origins"].get(origin) for origin in ("llm_text", "script", "detector"))
+    people = bool(numbers["origins"].get("human")) or numbers["annotators"] > 0
+    rows = _rows(numbers)
+    languages = _languages(numbers)
+    return {
+        **({"license": options.licence} if options.licence else {}),
+        **({"language": languages} if languages else {}),
+        "pretty_name": data_set.title,
+        "task_categories": list(data_set.task_categories),
+        "size_categories": [next((name for name, limit in _SIZES if rows < limit), "n>10M")],
+        "annotations_creators": ["crowdsourced"] * people + ["machine-generated"] * machine,
         "source_datasets": ["original"],
-        "tags": ["pixmo", "image-captioning", "speech"],
-        "configs": [
-            {
-                "config_name": name,
-                "data_files": [{"split": "train", "path": f"{config['folder']}/train-*"}],
-                **({"default": True} if name == "default" else {}),
-            }
-            for name, config in configs.items()
-        ],
-        "dataset_info": [_dataset_info(name, config) for name, config in configs.items()],
+        "tags": ["pixmo", *data_set.tags],
+        "configs": [_config(data_set, name, manifest["configs"][name]) for name in features],
+        "dataset_info": [_dataset_info(name, manifest, columns) for name, columns in features.items()],
     }
-    return f"---\n{_yaml(header)}---\n\n{_body(counts, licence, snapshot, receipt_keys)}"
 
 
-def _dataset_info(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    features = DEFAULT if name == "default" else ENRICHED
-    split = {"name": "train", "num_bytes": config["num_bytes"], "num_examples": config["rows"]}
+def _config(data_set: DataSet, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    files = [{"split": split, "path": f"{config['folder']}/{split}-*"} for split in config["splits"]]
+    is_default = name == next(iter(data_set.configs))
+    return {"config_name": name, "data_files": files, **({"default": True} if is_default else {})}
+
+
+def _dataset_info(name: str, manifest: Manifest, columns: Mapping[str, Feature]) -> dict[str, Any]:
+    splits = [
+        {"name": split, "num_bytes": numbers["num_bytes"], "num_examples": numbers["rows"]}
+        for split, numbers in manifest["configs"][name]["splits"].items()
+    ]
     return {
         "config_name": name,
-        "features": card_features(features),
-        "splits": [split],
-        "download_size": config["download_bytes"],
-        "dataset_size": config["num_bytes"],
+        "features": card_features(columns),
+        "splits": splits,
+        "download_size": sum(file["bytes"] for file in manifest["files"] if file.get("config") == name),
+        "dataset_size": sum(split["num_bytes"] for split in splits),
     }
 
 
-def _body(counts: Counts, licence: str | None, snapshot: int, receipt_keys: list[str]) -> str:
-    n = counts
-    by_llm = n.caption_methods["llm"]
-    hours = n.voiced_seconds / 3600
-    models = ", ".join(f"`{name}` ({rows:,} rows)" for name, rows in sorted(n.models.items())) or "none"
-    corrected = n.transcript_origins["human"]
-    wrote = {
-        "tidy": f"For {_many(n.caption_methods['tidy'], 'caption')}, rules took hesitation and repetitions out of the "
-        "transcript that states most; rules leave words out and add none. Other transcripts of the image did not go "
-        "into the caption (`transcript_used`).",
-        "llm": f"For {_many(by_llm, 'caption')}, a text-only language model polished or merged the transcripts. It was "
-        "given text alone, and every call is on record.",
-    }
-    return f"""# Described images
+def _body(data_set: DataSet, options: Options, manifest: Manifest, features: Features) -> str:
+    numbers = manifest["statistics"]
+    reference = f"{data_set.name}@{manifest['version']}"
+    parts = [
+        f"# {data_set.title}",
+        f"{_summary(data_set, numbers)} Collected with pixmo, with the columns of `allenai/pixmo-{data_set.name}`.",
+        _facts(numbers, manifest),
+        "## Loading",
+        f'```python\nimport pixmo.export\n\nrows = pixmo.export.load("{reference}")["{next(iter(numbers["rows"]))}"]\n```',
+        f"`datasets.load_dataset` reads this folder and the repository alike, from release 2.21 on. {_images(options, features)}",
+        "## Splits",
+        _splits(manifest),
+        "## Data format",
+        *(_format(data_set, name, columns, features) for name, columns in features.items()),
+        *(["Coordinates are in " + data_set.coordinates + "."] if data_set.coordinates else []),
+        "## How it was made",
+        *(f"- {sentence}" for sentence in data_set.statement),
+        "No vision-language model had a part in it. The export checks it row by row.",
+        _origins(numbers),
+        *_plots(numbers),
+        "## People",
+        _people(numbers),
+        "## Licences",
+        _licences(options, numbers),
+        "## Version",
+        f"This is version {manifest['version']}; CHANGELOG.md says what changed. `manifest.json` lists every file with its "
+        f"hashes and is signed (Ed25519, key `{_key(manifest)}`); `pixmo verify` checks files, rows and signatures "
+        f"offline. The state of the store was event {manifest['snapshot']['event']}.",
+        *([f"Left out: {_list(manifest['left_out'])}."] if manifest["left_out"] else []),
+    ]
+    text = "\n\n".join(part for part in parts if part)
+    return re.sub(r"(?m)^(- .*)\n\n(?=- )", r"\1\n", text) + "\n"
 
-{_many(n.images, "image")} with {_many(n.rows, "dense caption")} and {_many(n.transcripts, "transcript")}, made
-by people who looked at the image and spoke. Collected with pixmo in the manner of PixMo-Cap.
 
-| | |
-|---|---|
-| images | {n.images:,} |
-| captions | {n.rows:,} |
-| words in a caption, mean | {n.caption_words / n.rows:.0f} |
-| transcripts | {n.transcripts:,} |
-| words in a transcript, mean | {n.transcript_words / n.transcripts:.0f} |
-| speech | {hours:,.1f} h |
-| annotators | {len(n.takes_by_annotator):,} |
-| annotated | {n.first_day} to {n.last_day} |
-| languages | {_list(n.languages)} |
+def _key(manifest: Manifest) -> str:
+    return str(manifest["signer"])
 
-## Loading
 
-```python
-import pixmo.export
+def _summary(data_set: DataSet, numbers: Mapping[str, Any]) -> str:
+    images = f" on {_many(numbers['images'], 'image')}" if numbers["images"] else ""
+    return f"{_many(_rows(numbers), 'row')}{images}: {data_set.about}."
 
-captions = pixmo.export.load("this-folder")["train"]
-with_images = pixmo.export.load("this-folder", "enriched")["train"]
-```
 
-`datasets.load_dataset("this-folder", "enriched")` gives the same. There is one split, `train`; whoever splits it keeps
-the rows of one `split_cluster` together.
+def _facts(numbers: Mapping[str, Any], manifest: Manifest) -> str:
+    lines = [("rows", f"{_rows(numbers):,}"), ("images", f"{numbers['images']:,}")]
+    lines += [(title.lower() + ", mean (median)", f"{one['mean']:g} ({one['median']})")
+              for title, one in numbers["measures"].items() if one["n"]]  # fmt: skip
+    if numbers["voiced_seconds"]:
+        lines.append(("speech", f"{numbers['voiced_seconds'] / 3600:,.1f} h"))
+    if numbers["annotators"]:
+        lines.append(("annotators", f"{numbers['annotators']:,}"))
+    if numbers["first_day"]:
+        lines.append(("annotated", f"{numbers['first_day']} to {numbers['last_day']}"))
+    if languages := _languages(numbers):
+        lines.append(("languages", ", ".join(languages)))
+    if manifest["settings"]["campaign"]:
+        lines.append(("campaign", _cell(manifest["settings"]["campaign"])))
+    return _table(("", ""), lines)
 
-## Data format
 
-`default` has the columns of `allenai/pixmo-cap`:
+def _splits(manifest: Manifest) -> str:
+    shares = manifest["split"]["shares"]
+    rows = [(split, f"{number:,}") for split, number in manifest["statistics"]["rows"].items()]
+    return (
+        _table(("split", "rows"), rows)
+        + "\n\nA row is in the split of its image, and an image in that of its near-duplicates (`split_cluster`), chosen "
+        f"by hash ({', '.join(f'{name} {share:.0%}' for name, share in shares.items())}). It is the same in all data "
+        "sets of this collection and in all versions."
+    )
 
-{_columns(DEFAULT)}
 
-`enriched` has these and:
+def _format(data_set: DataSet, name: str, columns: Mapping[str, Feature], features: Features) -> str:
+    meaning = _meaning(data_set)
+    first = next(iter(features))
+    shown = {column: kind for column, kind in columns.items() if name == first or column not in features[first]}
+    if name != first and data_set.part and name in data_set.configs:
+        return f"`{name}` has the same columns."
+    lead = (
+        f"`{name}` has the columns of `allenai/pixmo-{data_set.name}`:" if name == first else f"`{name}` has besides:"
+    )
+    lines = [(f"`{column}`", _type(kind), meaning.get(column, "")) for column, kind in shown.items()]
+    return f"{lead}\n\n{_table(('column', 'type', 'meaning'), lines)}"
 
-{_columns({name: feature for name, feature in ENRICHED.items() if name not in DEFAULT})}
 
-Lists about takes (`transcripts`, `word_times`, `audio_sha256`, `durations`, `annotators`, ...) run in parallel.
+def _origins(numbers: Mapping[str, Any]) -> str:
+    lines = [(f"`{origin}`", _ORIGINS[origin], f"{number:,}") for origin, number in numbers["origins"].items()]
+    if not lines:
+        return ""
+    models = ", ".join(f"`{_cell(name)}`" for name in numbers["models"])
+    named = f"\n\nModels that wrote or heard text: {models}." if models else ""
+    return _table(("origin", "what made it", "steps"), lines) + named
 
-## How it was made
 
-1. Annotators saw an image, spoke about it, and could read and correct what was recognised before they submitted.
-2. A speech recogniser wrote {_many(n.transcripts, "transcript")}; {corrected:,} of them were corrected by hand.
-3. {" ".join(wrote[method] for method in ("tidy", "llm") if n.caption_methods[method])}
-4. Each caption was compared with its transcripts: {n.flagged_captions:,} hold words or numbers that no transcript holds
-   (`flags`).
+def _plots(numbers: Mapping[str, Any]) -> list[str]:
+    return [f"![{title}](plots/{i}.png)" for i, title in enumerate(numbers["histograms"])]
 
-No model saw an image. The export checks it row by row: `steps` names what made each field.
 
-| field | origin | saw the image |
-|---|---|---|
-| recording | human | yes |
-| transcripts | asr, from the recording; human where corrected | the recogniser: no |
-| caption | {" or ".join(["script"] * bool(n.caption_methods["tidy"]) + ["llm_text"] * bool(by_llm))} | no |
+def _images(options: Options, features: Features) -> str:
+    config = "images" if "images" in features else "enriched" if "enriched" in features else next(iter(features))
+    if options.plain and options.images == "embed" and "image" not in features[config]:
+        return _IMAGES["url"]
+    return _IMAGES[options.images].format(config=f"`{config}`")
 
-Models: {models}.
 
-## Licences of the images
+def _people(numbers: Mapping[str, Any]) -> str:
+    if not numbers["annotators"]:
+        return "No person is named or described by a row's provenance."
+    consents = numbers.get("consent_versions")
+    agreed = (
+        f"Annotators consented to this use of their work (version of the consent: {_list(consents)}). "
+        if consents
+        else ""
+    )
+    return (
+        f"{agreed}They appear under keyed pseudonyms, with dates and without times. Recordings of voices are not part "
+        "of this data set. No demographics were collected."
+    )
 
-| licence | images |
-|---|---|
-{_table(n.licences)}
 
-`licence` and `attribution` are given for each image. The licence of captions and transcripts is
-{f"`{licence}`" if licence else "for the publisher to state"}.
+def _licences(options: Options, numbers: Mapping[str, Any]) -> str:
+    own = f"`{options.licence}`" if options.licence else "for the publisher to state"
+    text = f"The licence of the annotations is {own}. "
+    if not numbers["licences"]:
+        return text
+    rows = [(_cell(name), f"{number:,}") for name, number in numbers["licences"].items()]
+    return f"{text}Images have licences of their own, given with `attribution` for each:\n\n" + _table(
+        ("licence", "images"), rows
+    )
 
-## People
 
-Speakers consented to the recording of their voice (version of the consent: {_list(n.consents)}). Recordings are not
-part of this data set. Speakers appear under keyed pseudonyms, and dates without times.
+def _meaning(data_set: DataSet) -> dict[str, str]:
+    return {**MEANING, **data_set.meaning}
 
-## Receipts
 
-`receipt` chains image, audio, transcripts, calls of a language model and caption by SHA-256 and is signed (Ed25519, key
-{", ".join(f"`{key}`" for key in receipt_keys)}). `pixmo export verify` checks receipts and files offline. The snapshot is
-event {snapshot}; `manifest.json` lists the files with their hashes.
-"""
+def _rows(numbers: Mapping[str, Any]) -> int:
+    return sum(numbers["rows"].values())
+
+
+def _languages(numbers: Mapping[str, Any]) -> list[str]:
+    return [language for language in numbers.get("language", {}) if language != "none"]
 
 
 def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _list(values: Counter[str]) -> str:
-    return ", ".join(sorted(values))
+def _list(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items())
 
 
-def _table(values: Counter[str]) -> str:
-    return "\n".join(f"| {_cell(name)} | {number:,} |" for name, number in sorted(values.items()))
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _columns(features: Mapping[str, Feature]) -> str:
-    rows = "\n".join(f"| `{name}` | {_type(feature)} | {MEANING[name]} |" for name, feature in features.items())
-    return f"| column | type | meaning |\n|---|---|---|\n{rows}"
 
 
 def _type(feature: Feature) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -17,8 +17,15 @@ _PICTURES = {
     "an image in Markdown or HTML": re.compile(r"!\[[^\]]*\]\([^)\s]|<(?:img|image|svg)\b", re.IGNORECASE),
     # The first bytes of JPEG, PNG, GIF, RIFF (WebP) and BMP or TIFF files, in base64.
     "an image in base64": re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD[dl]h|UklGR|SUkqA|TU0AK)[A-Za-z0-9+/_=-]{16,}"),
-    "bytes in base64": re.compile(r"[A-Za-z0-9+/_=-]{200,}|(?:[A-Za-z0-9+/_=-]{60,}\s+){3,}"),
+    "bytes in base64": re.compile(r"(?<![A-Za-z0-9+/_=-])(?:[A-Za-z0-9+/_=-]{200,}|(?:[A-Za-z0-9+/_=-]{60,}\s+){3,})"),
 }
+
+_NEEDED: dict[str, Callable[[str], bool]] = {
+    "a data: URI": lambda lowered: "data:" in lowered,
+    "the address of an image": lambda lowered: "://" in lowered,
+    "bytes in base64": lambda lowered: max(map(len, lowered.split()), default=0) >= 60,
+}
+"""What a text must have for a pattern to be worth a search: exports ask of every call that was ever made."""
 
 
 class PictureRefused(Unprocessable):
@@ -43,8 +50,9 @@ class Message(BaseModel):
     @field_validator("content")
     @classmethod
     def _no_picture(cls, content: str) -> str:
+        lowered = content.casefold()
         for what, pattern in _PICTURES.items():
-            if pattern.search(content):
+            if (what not in _NEEDED or _NEEDED[what](lowered)) and pattern.search(content):
                 raise PictureRefused(
                     f"The text holds {what}, and a language model is given text only. Correct the text."
                 )

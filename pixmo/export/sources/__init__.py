@@ -1,0 +1,1 @@
+"""Where the rows of each data set come from: one module a set, each with its `SET`."""
