@@ -1,76 +1,168 @@
-"""Run by `test_crash.py` in a process of its own: export in a child, kill it at a random moment, look, repeat."""
+"""Run by `test_crash.py` in a process of its own: export in a child, kill it, look, go on, compare.
 
-import hashlib
+Every trial begins with a fresh copy of the store and ends with the same versions, byte for byte, as those that were
+made there without an interruption.
+"""
+
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
-from itertools import cycle
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 
-from pixmo import export, pipeline
+from pixmo import pipeline
 from pixmo.context import Context
+from pixmo.export import compose, segments, service
+from pixmo.export.sets import data_set
+from pixmo.export.verify import verify
 from pixmo.settings import Settings
+from tests.export.filling import tree
 
-LICENCES = ("odc-by", "cc-by-4.0")
-
-
-def export_for_ever(store: Path, folder: Path, licences: list[str], signal_to: int) -> None:
-    """Write a byte to the pipe before every export."""
-    context = Context.open(Settings(data_dir=store))
-    for licence in cycle(licences):
-        os.write(signal_to, b".")
-        export.cap(context.db, context.storage, context.settings, folder, licence=licence)
+EXPORTS = Path("exports")
+VERSIONS = ("cap@1.0.0", "cap@2.0.0")
 
 
-def state(folder: Path) -> str:
-    """The licence of the whole export that lies in `folder`; fails if it is not whole."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert names == {file["path"] for file in manifest["files"]} | {"manifest.json"}, names
-    for file in manifest["files"]:
-        assert hashlib.sha256((folder / file["path"]).read_bytes()).hexdigest() == file["sha256"], file
-    card = (folder / "README.md").read_text()
-    (found,) = [licence for licence in LICENCES if f"license: {licence}\n" in card]
-    return found
+def export() -> None:
+    """Two versions. What is there already is not made again."""
+    context = Context.open(Settings())
+    service.create(context, "cap")
+    service.create(context, "cap", images="url")
+    context.close()
 
 
-def main(store: Path, folder: Path, trials: int) -> None:
+def child(work: Callable[[], None]) -> int:
+    """The id of a process that does `work`."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        except BaseException as error:
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+
+def killed(pid: int) -> bool:
+    """Wait for a child; whether it was killed. It must not have failed."""
+    status = os.waitpid(pid, 0)[1]
+    assert status in (0, signal.SIGKILL), status
+    return status == signal.SIGKILL
+
+
+def fresh(store: Path) -> None:
+    """A copy of the store, and nothing exported."""
+    shutil.rmtree(EXPORTS, ignore_errors=True)
+    shutil.rmtree("pixmo-data", ignore_errors=True)
+    shutil.copytree(store, "pixmo-data")
+
+
+def look(seen: dict[str, int]) -> None:
+    """Every version that can be seen is whole, whatever was cut short. Counts what lies about."""
+    for folder in EXPORTS.glob("cap@*"):
+        verify(folder)
+        seen["visible"] += 1
+    seen["unfinished"] += any(EXPORTS.glob(".cap@*.new-*"))
+
+
+def written(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """Which files these are on disk, and when they were written."""
+    return {(path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def go_on(whole: dict[str, str], seen: dict[str, int]) -> None:
+    """The next run ends with the versions that were to be made, of the segments that were finished before."""
+    finished = written(EXPORTS.glob(".cap.work/[0-9a-f]*.parquet"))
+    assert not killed(child(export))
+    assert tree(EXPORTS) == whole
+    assert finished <= written(EXPORTS.rglob("*.parquet")), "a finished segment was written again"
+    seen["segments used again"] += len(finished)
+
+
+def at_random(store: Path, trials: int) -> dict[str, int]:
+    """Kill at any moment of an export."""
+    fresh(store)
+    begin = time.monotonic()
+    assert not killed(child(export))
+    seconds, whole = time.monotonic() - begin, tree(EXPORTS)
+    seen = dict.fromkeys(("killed", "visible", "unfinished", "segments used again"), 0)
+    rng = random.Random(7)
+    while seen["killed"] < trials:
+        fresh(store)
+        pid = child(export)
+        time.sleep(seconds * (seen["killed"] + rng.random()) / trials)
+        os.kill(pid, signal.SIGKILL)
+        if not killed(pid):
+            seconds *= 0.8  # it was done already: the machine is faster than it was
+            continue
+        seen["killed"] += 1
+        look(seen)
+        go_on(whole, seen)
+    return seen
+
+
+def dies(module: Any, name: str, *, after: int = 0, call: bool = False) -> Callable[[], None]:
+    """An export that is killed when it calls a function for the time after `after`: before it, or with `call` after."""
+
+    def work() -> None:
+        original, calls = getattr(module, name), [0]
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            calls[0] += 1
+            done = original(*args, **kwargs) if call or calls[0] <= after else None
+            if calls[0] > after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        setattr(module, name, wrapped)
+        export()
+
+    return work
+
+
+MOMENTS = {
+    "between two segments": [dies(segments.SegmentWriter, "_write", after=3)],
+    "before a segment has its name": [dies(segments.os, "fsync", after=2, call=True)],
+    "while the folder is put together": [dies(compose, "croissant")],
+    "between place and record": [dies(service, "_record")],
+    "between place and record of the second": [dies(service, "_record", after=1)],
+    "after the record": [dies(service, "_record", call=True)],
+    "twice between place and record": [dies(service, "_record"), dies(service, "_record")],
+    "while what has no record is removed": [dies(service, "_record"), dies(service.shutil, "rmtree", call=False)],
+}
+"""What is cut short, one child after another."""
+
+
+def at_moments(store: Path) -> dict[str, dict[str, int]]:
+    """Kill at each of `MOMENTS`."""
+    fresh(store)
+    assert not killed(child(export))
+    whole, report = tree(EXPORTS), {}
+    for moment, works in MOMENTS.items():
+        seen = dict.fromkeys(("killed", "visible", "unfinished", "segments used again"), 0)
+        fresh(store)
+        for work in works:
+            seen["killed"] += killed(child(work))
+            look(seen)
+        go_on(whole, seen)
+        report[moment] = seen
+    return report
+
+
+def main(store: Path, trials: int) -> None:
+    """`trials` random moments, or all chosen ones if it is 0. Prints what was seen, as JSON."""
     pyarrow.array([1])  # imports the rest of pyarrow here and not in every child
     pipeline.load("cap")
-    random.seed(7)
-    seen: list[str] = []
-    interrupted = 0
-    for trial in range(trials):
-        turn = list(LICENCES) if trial % 2 else list(LICENCES[::-1])
-        listen, signal_to = os.pipe()
-        child = os.fork()
-        if child == 0:
-            export_for_ever(store, folder, turn, signal_to)
-        os.close(signal_to)
-        os.read(listen, 1)
-        begin = time.monotonic()
-        os.read(listen, 1)  # one export is done, the next begins
-        time.sleep(random.uniform(0, time.monotonic() - begin))
-        os.kill(child, signal.SIGKILL)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        os.close(listen)
-        interrupted += any(path.name.startswith(f".{folder.name}.new-") for path in folder.parent.iterdir())
-        seen.append(state(folder))
-    child = os.fork()
-    if child == 0:
-        context = Context.open(Settings(data_dir=store))
-        export.cap(context.db, context.storage, context.settings, folder, licence=LICENCES[0])
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert state(folder) == LICENCES[0]
-    left = [path.name for path in folder.parent.iterdir() if path.name.startswith(f".{folder.name}")]
-    print(json.dumps({"seen": seen, "interrupted": interrupted, "left": left}))
+    data_set("cap")
+    print(json.dumps(at_random(store, trials) if trials else at_moments(store)))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,344 +1,441 @@
-import json
-import os
-import subprocess
-import sys
+"""Numbers, parents and options of versions, and that nothing overwrites one. Each test makes real versions."""
+
+import shutil
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-import PIL.Image
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
-from datasets import Features, Image, List, Value, load_dataset
-from sqlalchemy import select, update
+from sqlalchemy import select, text
 
-import pixmo.export
-from pipelines import cap as shipped
-from pixmo.captions import receipt
-from pixmo.captions.models import Caption
+from pixmo.accounts.models import AuditEvent
 from pixmo.context import Context
-from pixmo.errors import NotFound
-from pixmo.export.folder import FolderTaken
-from pixmo.export.schemas import ENRICHED
-from pixmo.export.service import ModelSawImage, NothingToExport, Summary, Unlicensed
-from pixmo.export.tables import RowInvalid
-from pixmo.images.models import Image as ImageRow
-from pixmo.language.models import LlmCall
-from pixmo.storage import BlobMissing
-from pixmo.tasks.models import Slot, TaskAction
+from pixmo.database import table
+from pixmo.errors import NotFound, Unprocessable
+from pixmo.export.build import OptionInvalid, ParentDamaged
+from pixmo.export.folder import ExportRunning, FolderTaken, FolderUnwritable, lock
+from pixmo.export.models import DatasetVersion, Split
+from pixmo.export.service import BumpTooSmall, NothingToExport, NumberTaken, SplitBroken, create
+from pixmo.export.splits import pin
+from pixmo.export.versions import Folder, NoVersion, VersionInvalid, resolve
+from pixmo.points.models import CollectionMethod, PointSet
+from pixmo.tasks.models import Slot, Task, TaskAction
 from tests.export.conftest import IMAGES
-from tests.export.filling import BEGIN, SAID, Filler, jpeg, tree
-from tests.language.endpoint import answer, serve
+from tests.export.filling import BEGIN, SAID, Filler, tree
+from tests.export.making import cap, corrected, described, images, inodes, listing, pointed, rows, unlink
 
-PUBLISHED = Features({"image_url": Value("string"), "caption": Value("string"), "transcripts": List(Value("string"))})
-
-
-def export(context: Context, folder: Path | str = "cap", **options: Any) -> Summary:
-    return pixmo.export.cap(context.db, context.storage, context.settings, Path(folder), **options)
+EXPORTS = Path("exports")
+FIRST = EXPORTS / "cap@1.0.0"
 
 
-def read(folder: str = "cap", config: str = "enriched", *, streaming: bool = False) -> Any:
-    return load_dataset(str(Path(folder).resolve()), config, split="train", streaming=streaming, cache_dir="cache")
+def withdrawn(context: Context, filler: Filler, image: int) -> None:
+    """The first person who described this image, counted from 0, takes it back."""
+    wanted = images(context)[image].id
+    with context.db.write() as session:
+        slot = session.scalars(
+            select(Slot).join(Task, Task.id == Slot.task_id).where(Task.image_id == wanted).order_by(Slot.number)
+        ).first()
+        assert slot is not None
+        filler.event(session, slot, TaskAction.undone, {})
 
 
-def recipe(text: str) -> Path:
-    """A pipeline file: the shipped one with other rows."""
-    file = Path("my_cap.py")
-    begin = Path(shipped.__file__).read_text("utf-8").split("def rows")[0]
-    file.write_text(f"{begin}\ndef rows(described):\n    from pipelines.cap import rows\n{text}", "utf-8")
-    return file
-
-
-@pytest.mark.parametrize("streaming", [False, True], ids=["map", "streaming"])
-def test_datasets_reads_the_published_configuration(filled: Context, streaming: bool) -> None:
-    export(filled)
-    data = read(config="default", streaming=streaming)
-    assert data.features == PUBLISHED
-    rows = list(data)
-    assert len(rows) == IMAGES
-    assert rows[0] == {
-        "image_url": "https://photos.example/0.jpg",
-        "caption": "There is a red kettle on the stove and two blue cups, next to it in picture number 10.",
-        "transcripts": [f"{text} in picture number 10" for text in SAID],
-    }
-    assert all(row["image_url"].startswith("urn:sha256:") for row in rows[1::2])
-
-
-@pytest.mark.parametrize("streaming", [False, True], ids=["map", "streaming"])
-def test_datasets_reads_the_enriched_configuration(filled: Context, streaming: bool) -> None:
-    export(filled)
-    data = read(streaming=streaming)
-    assert list(data.features) == list(ENRICHED)
-    assert data.features["image"] == Image()
-    for number, row in enumerate(data):
-        assert isinstance(row["image"], PIL.Image.Image)
-        assert row["image"].size == (row["width"], row["height"]) == (48, 32)
-        assert row["split_cluster"] == f"cluster-{number // 2}"
-        assert row["annotated_on"] == [BEGIN.date(), date(2026, 3, 2)]
-        assert (row["licence"], row["topic"], row["language"]) == ("CC0-1.0", "kitchens", "en")
-        assert [words[0]["text"] for words in row["word_times"]] == ["um", "a"]
-        receipt.verify(json.loads(row["receipt"]), image_sha256=row["image_sha256"], caption=row["caption"])
-
-
-def test_image_bytes_are_those_that_annotators_saw(filled: Context) -> None:
-    export(filled)
-    stored = pq.read_table("cap/enriched/train-00000-of-00001.parquet", columns=["image"]).to_pylist()
-    assert [row["image"]["bytes"] for row in stored] == [jpeg(number) for number in range(IMAGES)]
-
-
-def test_without_the_card_the_files_still_tell_their_features(filled: Context) -> None:
-    export(filled)
-    data = load_dataset("parquet", data_files="cap/data/*.parquet", split="train", cache_dir="cache")
-    assert data.features == PUBLISHED
-
-
-def test_load_gives_both_configurations(filled: Context) -> None:
-    export(filled)
-    captions = pixmo.export.load("cap", cache_dir="cache")
-    assert list(captions) == ["train"]
-    assert captions["train"].features == PUBLISHED
-    images = pixmo.export.load(Path("cap"), "enriched", streaming=True, cache_dir="cache")
-    assert next(iter(images["train"]))["image_sha256"]
-
-
-def test_load_after_a_second_export_gives_the_new_rows(filled: Context, filler: Filler) -> None:
-    export(filled)
-    assert len(pixmo.export.load("cap", cache_dir="cache")["train"]) == IMAGES
-    task = filler.task(filler.campaign("other", overlap=1), filler.image(50), filler.people()[:1], SAID[:1])
-    filler.caption(task)
-    export(filled)
-    assert len(pixmo.export.load("cap", cache_dir="cache")["train"]) == IMAGES + 1
-
-
-def test_load_of_something_else_names_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="pixmo export cap"):
-        pixmo.export.load(tmp_path)
-
-
-def test_the_summary_and_the_manifest_count_what_was_written(filled: Context) -> None:
+def test_the_first_version_is_1_0_0_and_says_what_it_is(filled: Context) -> None:
     seen: list[tuple[int, int]] = []
-    summary = export(filled, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(IMAGES, IMAGES)]
-    report = summary.report()
-    assert (report["rows"], report["images"], report["transcripts"]) == (IMAGES, IMAGES, 2 * IMAGES)
-    assert report["voiced_seconds"] == 2 * IMAGES * 48.25
-    assert report["annotators"] == 2
-    assert report["snapshot"] == 2 * IMAGES
-    manifest = json.loads(Path("cap/manifest.json").read_text())
-    assert {file["path"]: file["sha256"] for file in manifest["files"]} == {
-        name: digest for name, digest in tree(Path("cap")).items() if name != "manifest.json"
-    }
-    assert manifest["counts"]["rows"] == manifest["configs"]["default"]["rows"] == IMAGES
-    assert manifest["snapshot"] == 2 * IMAGES
-    key = receipt.server_key(filled.settings)
-    assert manifest["receipt_keys"] == [receipt.key_id(key.public_key())]
+    made = cap(filled, progress=lambda done, total: seen.append((done, total)))
+    assert (made.new, made.changes, made.folder.title) == (True, None, "cap@1.0.0")
+    assert made.folder.path.resolve() == FIRST.resolve()
+    assert seen[-1] == (IMAGES, IMAGES)
+    manifest = made.folder.manifest
+    assert manifest["parent"] is None
+    assert manifest["changes"] is None
+    assert manifest["left_out"] == {}
+    assert manifest["statistics"]["rows"] == {"train": 3, "test": 2}
+    assert manifest["statistics"]["images"] == IMAGES
+    assert manifest["statistics"]["voiced_seconds"] == 2 * IMAGES * 48.25
+    assert manifest["snapshot"]["event"] == 2 * IMAGES
+    listed = {file["path"]: file["sha256"] for file in manifest["files"]}
+    assert listed == {name: digest for name, digest in tree(FIRST).items() if name != "manifest.json"}
+    assert not [path for path in EXPORTS.iterdir() if path.name.startswith(".")]
 
 
-def test_annotators_appear_under_pseudonyms_only(filled: Context) -> None:
-    export(filled)
-    people = {name for row in read() for name in row["annotators"]}
-    assert len(people) == 2
-    assert all(name.startswith("a_") and len(name) == 12 for name in people)
+def test_what_is_added_is_a_minor_version(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    before = tree(FIRST)
+    described(filler)
+    made = cap(filled)
+    assert made.folder.title == "cap@1.1.0"
+    assert made.folder.manifest["changes"] == {"added": 1, "corrected": 0, "removed": 0}
+    assert made.folder.manifest["parent"]["version"] == "1.0.0"
+    assert made.folder.manifest["parent"]["manifest_sha256"] == Folder.open(FIRST).manifest_sha256
+    assert len(rows(made.folder.path, "default")) == IMAGES + 1
+    assert tree(FIRST) == before
+    log = (made.folder.path / "CHANGELOG.md").read_text()
+    assert log.index("## 1.1.0") < log.index("## 1.0.0")
+
+
+def test_a_corrected_caption_is_a_patch_that_names_its_columns(filled: Context) -> None:
+    cap(filled)
     with filled.db.read() as session:
-        secrets = [f"{slot.user_id}" for slot in session.scalars(select(Slot))]
-        secrets += session.scalars(select(Caption.id))
-    secrets.append((filled.settings.store_dir / "pseudonym.key").read_text())
-    for path in Path("cap").rglob("*.parquet"):
-        text = json.dumps(pq.read_table(path).to_pylist(), default=str)
-        assert not [secret for secret in secrets if secret in text]
-    export(filled, "again")
-    assert {name for row in read("again") for name in row["annotators"]} == people
+        task = session.scalars(select(Task.id).order_by(Task.id)).first() or ""
+    corrected(filled, task)
+    made = cap(filled)
+    assert made.folder.title == "cap@1.0.1"
+    assert made.changes is not None
+    assert made.changes.corrected == {"train": 1}
+    assert made.changes.columns == {"caption": 1, "caption_revision": 1, "receipt": 1}
+    assert made.changes.row_ids == {"corrected": [1]}
+    texts = [row["caption"] for row in rows(made.folder.path, "default", "train")]
+    assert [("dark red" in text) for text in texts] == [True, False, False]
 
 
-RUN = """
-import sys
-from pathlib import Path
-import pixmo.export
-from pixmo.context import Context
-from pixmo.settings import Settings
-context = Context.open(Settings(data_dir=Path(sys.argv[1])))
-pixmo.export.cap(context.db, context.storage, context.settings, Path(sys.argv[2]), licence="odc-by")
-context.close()
-"""
+def test_a_row_that_leaves_train_is_a_patch_and_one_that_leaves_test_is_major(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    withdrawn(filled, filler, 0)
+    patched = cap(filled)
+    assert (patched.folder.title, patched.folder.manifest["left_out"]) == ("cap@1.0.1", {"withdrawn": 1})
+    withdrawn(filled, filler, 2)
+    made = cap(filled)
+    assert (made.folder.title, made.folder.manifest["left_out"]) == ("cap@2.0.0", {"withdrawn": 2})
+    assert [row["row_id"] for row in rows(made.folder.path, "index")] == [3, 9, 7]
 
 
-def test_processes_write_the_same_bytes(filled: Context, tmp_path: Path) -> None:
-    export(filled, "warm-up")
-    environment = {**os.environ, "PYTHONPATH": str(Path(shipped.__file__).parent.parent)}
-    changes = {"a": {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}, "b": {"PYTHONHASHSEED": "2", "TZ": "America/Lima"}}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", RUN, str(filled.settings.store_dir), str(tmp_path / name)],
-            env={**environment, **change},
-        )
-        for name, change in changes.items()
-    ]
-    assert [process.wait(60) for process in processes] == [0, 0]
-    first = tree(tmp_path / "a")
-    assert len(first) == 4
-    assert first == tree(tmp_path / "b")
+def test_options_are_those_of_the_version_before(filled: Context, filler: Filler) -> None:
+    cap(filled, licence="odc-by", images="url")
+    described(filler)
+    made = cap(filled)
+    assert made.folder.title == "cap@1.1.0"
+    assert (made.folder.manifest["settings"]["licence"], made.folder.manifest["settings"]["images"]) == (
+        "odc-by",
+        "url",
+    )
 
 
-def test_a_second_export_replaces_the_first_and_leaves_no_stale_shard(filled: Context, filler: Filler) -> None:
-    export(filled)
-    before = tree(Path("cap"))
-    export(filled)
-    assert tree(Path("cap")) == before
-    task = filler.task(filler.campaign("other", overlap=1), filler.image(50), filler.people()[:1], SAID[:1])
-    filler.caption(task)
-    export(filled)
-    assert tree(Path("cap")).keys() == before.keys()
-    assert tree(Path("cap")) != before
-    export(filled, campaign="other")
-    assert len(read(config="default")) == 1
+def test_another_licence_is_a_patch_of_linked_segments(filled: Context) -> None:
+    cap(filled, licence="odc-by")
+    made = cap(filled, licence="cc-by-4.0")
+    assert (made.folder.title, made.new) == ("cap@1.0.1", True)
+    assert made.changes is not None
+    assert made.changes.bump is None
+    parts = ("data", "enriched", "index")
+    assert inodes(made.folder.path, *parts) == inodes(FIRST, *parts)
+    assert "license: cc-by-4.0" in (made.folder.path / "README.md").read_text()
+    assert cap(filled, licence="").folder.manifest["settings"]["licence"] is None
 
 
-def test_a_foreign_folder_is_left_alone(filled: Context) -> None:
-    Path("cap").mkdir()
-    Path("cap/mine.txt").write_text("mine")
-    with pytest.raises(FolderTaken):
-        export(filled)
-    assert tree(Path("cap")).keys() == {"mine.txt"}
+@pytest.mark.parametrize("change", [{"images": "url"}, {"plain": True}, {"images": "repo", "repo": "org/caps"}])
+def test_other_places_of_images_are_a_major_version(filled: Context, change: dict[str, object]) -> None:
+    cap(filled)
+    assert cap(filled, **change).folder.title == "cap@2.0.0"
+
+
+def test_a_campaign_is_left_again_with_an_empty_name(filled: Context, filler: Filler) -> None:
+    described(filler)
+    made = cap(filled, campaign="other")
+    assert [row["campaign"] for row in rows(made.folder.path)] == ["other"]
+    assert not cap(filled).new
+    assert len(rows(cap(filled, campaign="").folder.path)) == IMAGES + 1
+
+
+def test_numbers_can_be_chosen(filled: Context, filler: Filler) -> None:
+    assert cap(filled, version="0.3.7").folder.title == "cap@0.3.7"
+    assert cap(filled, bump="major").folder.title == "cap@1.0.0"
+    described(filler)
+    assert cap(filled, version="1.4.0").folder.title == "cap@1.4.0"
+    assert cap(filled, bump="minor").folder.title == "cap@1.5.0"
+    assert cap(filled, bump="patch").folder.title == "cap@1.5.1"
+
+
+@pytest.mark.parametrize("chosen", [{"version": "1.0.1"}, {"bump": "patch"}])
+def test_a_number_that_promises_too_little_is_refused(
+    filled: Context, filler: Filler, chosen: dict[str, str]
+) -> None:  # fmt: skip
+    cap(filled)
+    described(filler)
+    with pytest.raises(BumpTooSmall, match=r"at least 1\.1\.0: added: 1 in train\. Leave the number to --bump auto"):
+        cap(filled, **chosen)
+    with pytest.raises(BumpTooSmall, match=r"at least 2\.0\.0: nothing but the options|at least 2\.0\.0: "):
+        cap(filled, images="url", **chosen)
+    assert [path.name for path in EXPORTS.glob("cap@*")] == ["cap@1.0.0"]
+    assert cap(filled).folder.title == "cap@1.1.0"
+
+
+def test_a_number_that_exists_or_is_older_is_refused(filled: Context, filler: Filler) -> None:
+    cap(filled, version="1.2.0")
+    described(filler)
+    with pytest.raises(NumberTaken, match=r"cap@1\.2\.0 exists already.*1\.2\.1, 1\.3\.0, 2\.0\.0"):
+        cap(filled, version="1.2.0")
+    with pytest.raises(NumberTaken, match=r"cap@1\.1\.9 would come after 1\.2\.0"):
+        cap(filled, version="1.1.9")
+
+
+@pytest.mark.parametrize("bad", ["1", "1.0", "v1.0.0", "1.0.0-rc1", "01.0.0", "1.0.0 ", "", "1.0.٣", "../1.0.0"])
+def test_what_is_no_version_number_is_refused(filled: Context, bad: str) -> None:
+    with pytest.raises(VersionInvalid, match=r"Versions look like 1\.2\.0"):
+        cap(filled, version=bad)
+    assert not EXPORTS.exists()
+
+
+def test_bad_options_are_refused_before_anything_is_written(filled: Context) -> None:
+    with pytest.raises(Unprocessable, match="auto, major, minor or patch, not by 'huge'"):
+        cap(filled, bump="huge")
+    with pytest.raises(OptionInvalid, match="not 'none'"):
+        cap(filled, images="none")
+    with pytest.raises(OptionInvalid, match="--repo ORG/NAME"):
+        cap(filled, images="repo")
+    with pytest.raises(OptionInvalid, match="no --plain"):
+        cap(filled, images="repo", repo="org/caps", plain=True)
+    with pytest.raises(OptionInvalid, match="'caps' is no repository"):
+        cap(filled, repo="caps")
+    with pytest.raises(OptionInvalid, match="at least one row"):
+        create(filled, "count", balanced_eval=0)
+    with pytest.raises(TypeError, match="no option colour"):
+        cap(filled, colour="red")
+    with pytest.raises(NotFound, match="There are: cap, points"):
+        create(filled, "caps")
+    with pytest.raises(NotFound, match="no campaign 'none'"):
+        cap(filled, campaign="none")
+    with pytest.raises(Unprocessable, match="Only cap is made by one"):
+        create(filled, "points", recipe=Path("points.py"))
+    assert not list(EXPORTS.rglob("*.parquet"))
+
+
+def test_when_nothing_changed_nothing_is_written(filled: Context) -> None:
+    first = cap(filled)
+    before = listing(EXPORTS)
+    again = cap(filled)
+    assert (again.new, again.folder.path, again.folder.manifest_sha256) == (
+        False, first.folder.path, first.folder.manifest_sha256,
+    )  # fmt: skip
+    assert listing(EXPORTS) == before
+
+
+def test_a_change_that_does_not_concern_the_set_is_no_version(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    before = listing(EXPORTS)
+    filler.image(60)
+    filler.task(filler.campaign("open", overlap=1), filler.image(61), filler.people(["late"]), SAID[:1])
+    assert not cap(filled).new
+    assert listing(EXPORTS) == before
+
+
+def test_a_chosen_number_without_a_change_is_all_links(filled: Context) -> None:
+    cap(filled)
+    made = cap(filled, version="1.0.5")
+    assert made.new
+    assert inodes(made.folder.path, "data", "enriched", "index") == inodes(FIRST, "data", "enriched", "index")
+    assert made.folder.manifest["changes"] == {"added": 0, "corrected": 0, "removed": 0}
+
+
+def test_unchanged_splits_are_links_and_their_images_are_not_read(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    for image in images(filled):
+        if image.sha256 in {row["original_sha256"] for row in rows(FIRST, "index", "test")}:
+            filled.storage.delete("images", image.served_sha256)
+    described(filler)
+    made = cap(filled).folder.path
+    linked = {name for name, inode in inodes(made).items() if inode in inodes(FIRST).values()}
+    assert linked == {f"{folder}/test-00000.parquet" for folder in ("data", "enriched", "index")}
+
+
+def test_without_the_folder_before_a_number_has_to_be_said(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    shutil.rmtree(FIRST)
+    for _ in range(2):
+        with pytest.raises(NoVersion, match=r"cap@1\.0\.0 is missing or damaged.*--version"):
+            cap(filled)
+        described(filler, campaign=f"c{_}", number=50 + _)
+    with pytest.raises(NoVersion, match="--version"):
+        cap(filled, bump="minor")
+    made = cap(filled, version="1.1.0")
+    assert made.folder.manifest["parent"]["version"] == "1.0.0"
+    assert made.folder.manifest["changes"] is None
+    assert "cannot be told" in (made.folder.path / "CHANGELOG.md").read_text()
+    assert cap(filled, licence="odc-by").folder.title == "cap@1.1.1"
+
+
+def test_a_damaged_segment_of_the_version_before_is_never_linked(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    path = FIRST / "enriched/test-00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    described(filler)
+    with pytest.raises(ParentDamaged, match=r"enriched/test-00000\.parquet is not what was exported.*--version"):
+        cap(filled)
+    path.unlink()
+    assert tree(cap(filled, version="1.1.0").folder.path)["enriched/test-00000.parquet"] not in tree(FIRST).values()
+
+
+def test_a_shortened_segment_of_the_version_before_is_written_again(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    whole = (FIRST / "data/test-00000.parquet").read_bytes()
+    (FIRST / "data/test-00000.parquet").write_bytes(whole[:-9])
+    described(filler)
+    made = cap(filled)
+    assert (made.folder.path / "data/test-00000.parquet").read_bytes() == whole
+
+
+def test_what_lies_at_the_target_is_left_alone(filled: Context) -> None:
+    FIRST.mkdir(parents=True)
+    (FIRST / "mine.txt").write_text("mine")
+    with pytest.raises(FolderTaken, match="never overwritten"):
+        cap(filled)
+    assert tree(EXPORTS).keys() == {
+        "cap@1.0.0/mine.txt", *(name for name in tree(EXPORTS) if name.startswith(".cap.work/"))
+    }  # fmt: skip
+    shutil.rmtree(FIRST)
+    assert cap(filled).new
+
+
+def test_an_edited_manifest_is_noticed(filled: Context) -> None:
+    cap(filled)
+    path = FIRST / "manifest.json"
+    path.write_text(path.read_text().replace('"licence": null', '"licence": "cc0-1.0"'))
+    with pytest.raises(NoVersion, match=r"not the one that was recorded for cap@1\.0\.0"):
+        resolve("cap@1.0.0", filled)
+    made = cap(filled, licence="odc-by")
+    recorded = Folder.open(made.folder.path).manifest["parent"]["manifest_sha256"]
+    with filled.db.read() as session:
+        row = session.scalars(select(DatasetVersion).order_by(DatasetVersion.id)).first()
+        assert row is not None
+        assert row.manifest_sha256 == recorded != Folder.open(FIRST).manifest_sha256
+
+
+def test_a_version_is_on_record(filled: Context) -> None:
+    made = cap(filled)
+    with filled.db.read() as session:
+        (row,) = session.scalars(select(DatasetVersion))
+        assert row.manifest.encode() == (FIRST / "manifest.json").read_bytes()
+        assert (row.name, row.version, row.manifest_sha256) == ("cap", "1.0.0", made.folder.manifest_sha256)
+        (event,) = session.scalars(select(AuditEvent).where(AuditEvent.action == "version.created"))
+        assert (event.subject, event.subject_id) == ("dataset", "cap@1.0.0")
+
+
+def test_sets_have_numbers_of_their_own(filled: Context, filler: Filler) -> None:
+    cap(filled, bump="major")
+    pointed(filler, {70: 2})
+    assert create(filled, "points").folder.title == "points@1.0.0"
+    assert sorted(path.name for path in EXPORTS.iterdir()) == ["cap@1.0.0", "points@1.0.0"]
+
+
+def test_an_image_keeps_its_split_in_all_sets_and_versions(filled: Context, filler: Filler) -> None:
+    with filled.db.write() as session:
+        pin(session, [images(filled)[0].id], Split.validation)
+    made = cap(filled)
+    assert made.folder.manifest["statistics"]["rows"] == {"train": 1, "validation": 2, "test": 2}
+    with filled.db.write() as session:
+        for i in (0, 2, 4):
+            point = {
+                "image_id": images(filled)[i].id,
+                "label": "cup",
+                "method": CollectionMethod.pointing,
+                "points": [],
+            }
+            session.add(PointSet(**point, created_at=BEGIN))
+    points = create(filled, "points").folder
+    assert points.manifest["statistics"]["rows"] == {"train": 1, "validation": 1, "test": 1}
+    with filled.db.write() as session:
+        session.execute(text("UPDATE image_splits SET split = 'train' WHERE split = 'validation'"))
+    described(filler)
+    with pytest.raises(SplitBroken, match="Rows that would change their split: 2"):
+        cap(filled)
+
+
+def test_an_image_like_those_of_two_splits_stands_in_none(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    described(filler)
+    with filled.db.write() as session:
+        session.execute(text("UPDATE images SET cluster_id = 'cluster-1' WHERE cluster_id = 'cluster-0'"))
+        session.execute(text("UPDATE images SET cluster_id = 'cluster-1' WHERE cluster_id = 'cluster-25'"))
+    made = cap(filled)
+    assert made.folder.manifest["left_out"] == {"withheld": 1}
 
 
 def test_an_export_is_one_snapshot(filled: Context, filler: Filler) -> None:
-    """What is added while rows are written appears in the next export."""
-    people, campaign = filler.people(), filler.campaign("late", overlap=1)
+    """What is added while rows are written appears in the next version."""
+    added: list[str] = []
 
     def add(*_: int) -> None:
-        filler.caption(filler.task(campaign, filler.image(60), people[:1], SAID[:1]))
+        if not added:
+            added.append(described(filler))
 
-    summary = export(filled, progress=add)
-    assert summary.counts.rows == IMAGES
-    assert export(filled).counts.rows == IMAGES + 1
-
-
-def test_captions_of_a_language_model_name_it(filled: Context, filler: Filler) -> None:
-    from pixmo.captions.service import run_caption
-
-    task = filler.task(filler.campaign("other", overlap=1), filler.image(50), filler.people()[:1], SAID[:1])
-    with serve(answer("A red kettle and two blue cups.")) as endpoint:
-        changes = {"llm_base_url": endpoint.url, "llm_model": "small-1"}
-        run_caption(filled.db, filled.storage, filled.settings.model_copy(update=changes), task)
-    export(filled, campaign="other")
-    (row,) = read()
-    assert (row["caption_method"], row["caption_model"], row["caption_prompt"]) == ("llm", "small-1", "cap-polish-v1")
-    assert row["steps"][-1] == {
-        "field": "caption", "origin": "llm_text", "model": "small-1", "model_revision": "cap-polish-v1",
-        "saw_image": False,
-    }  # fmt: skip
-    assert row["transcript_used"] == [True]
+    made = cap(filled, progress=add)
+    assert added
+    assert made.folder.manifest["statistics"]["images"] == IMAGES
+    assert len(rows(cap(filled).folder.path)) == IMAGES + 1
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        [{"type": "image_url", "image_url": {"url": "https://photos.example/1"}}],
-        "Describe https://photos.example/1.jpg",
-        "data:image/png;base64,iVBORw0KGgo=",
-    ],
-)
-def test_a_call_that_carried_an_image_stops_the_export(filled: Context, content: object) -> None:
-    export(filled)
-    before = tree(Path("cap"))
-    with filled.db.write() as session:
-        call = LlmCall(
-            purpose="caption", subject_id="task", endpoint="http://127.0.0.1/v1", model="sees-1", parameters={},
-            prompt="p", messages=[{"role": "user", "content": content}], sha256="0" * 64, answer="x", latency=0.1,
-        )  # fmt: skip
-        session.add(call)
-        session.flush()
-        caption = session.scalars(select(Caption)).first()
-        assert caption is not None
-        session.execute(update(Caption).where(Caption.id == caption.id).values(llm_call_ids=[call.id]))
-    with pytest.raises(ModelSawImage, match="sees-1"):
-        export(filled)
-    assert tree(Path("cap")) == before
+def test_two_exports_of_a_set_do_not_meet(filled: Context, filler: Filler) -> None:
+    pointed(filler, {70: 1})
+    EXPORTS.mkdir()
+    with lock(EXPORTS / ".cap.lock"):
+        with pytest.raises(ExportRunning, match="Wait until it ends"):
+            cap(filled)
+        assert create(filled, "points").new
+    assert cap(filled).new
 
 
-def test_a_pipeline_that_lets_a_model_see_is_stopped(filled: Context) -> None:
-    file = recipe(
-        "    for row in rows(described):\n"
-        "        step = {'field': 'topic', 'origin': 'detector', 'model': 'd', 'model_revision': '1', 'saw_image': True}\n"
-        "        yield {**row, 'steps': [*row['steps'], step]}\n"
-    )
-    with pytest.raises(ModelSawImage, match="topic"):
-        export(filled, recipe=file)
-
-
-def test_a_pipeline_may_choose_rows(filled: Context) -> None:
-    file = recipe("    yield from (row for row in rows(described) if '12' in row['caption'])\n")
-    assert export(filled, recipe=file).counts.rows == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
-    [
-        ("{'image_url': ''}", RowInvalid, "empty image_url"),
-        ("{'caption': ' '}", RowInvalid, "empty image_url, caption"),
-        ("{'transcripts': []}", RowInvalid, "transcript"),
-        ("{'transcripts': 'kettle'}", RowInvalid, "not a list"),
-        ("{'transcripts': [None]}", RowInvalid, "transcript"),
-        ("{'extra': 1}", RowInvalid, "extra"),
-        ("{'width': 'wide'}", RowInvalid, "Rows 0 to"),
-        ("{'caption': 'Another caption.'}", receipt.ReceiptInvalid, "another caption"),
-        ("{'receipt': row['receipt'].replace('tidy', 'tidi')}", receipt.ReceiptInvalid, "changed after"),
-        ("{'receipt': 'none'}", receipt.ReceiptInvalid, "Image "),
-    ],
-)
-def test_rows_that_cannot_be_published_stop_the_export(
-    filled: Context, change: str, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        export(filled, recipe=recipe(f"    for row in rows(described):\n        yield {{**row, **{change}}}\n"))
-    assert not Path("cap").exists()
-    assert not [path for path in Path().iterdir() if path.name.startswith(".cap")]
-
-
-def test_images_without_a_licence_are_counted_or_refused(filled: Context, filler: Filler) -> None:
-    task = filler.task(
-        filler.campaign("other", overlap=1), filler.image(50, licence=None), filler.people()[:1], SAID[:1]
-    )
-    filler.caption(task)
-    summary = export(filled)
-    assert summary.counts.unlicensed_images == 1
-    assert "| none stated | 1 |" in Path("cap/README.md").read_text()
-    with pytest.raises(Unlicensed, match="--require-licence"):
-        export(filled, "other", require_licence=True)
-    assert not Path("other").exists()
+def test_a_place_that_cannot_be_written_is_one_clear_error(filled: Context) -> None:
+    EXPORTS.write_text("a file")
+    with pytest.raises(FolderUnwritable, match="exports cannot be written: File exists"):
+        cap(filled)
 
 
 def test_an_empty_store_says_what_to_do(context: Context) -> None:
     with pytest.raises(NothingToExport, match="pixmo invite"):
-        export(context)
-    with pytest.raises(NothingToExport, match="no campaign 'none'"):
-        export(context, campaign="none")
+        cap(context)
     filler = Filler(context)
     filler.task(filler.campaign(overlap=1), filler.image(1), filler.people()[:1], SAID[:1])
     with pytest.raises(NothingToExport, match=r"wait for a caption: 1\. .*pixmo worker"):
-        export(context)
-    assert not Path("cap").exists()
+        cap(context)
+    with pytest.raises(NothingToExport, match="no annotations for clocks yet"):
+        create(context, "clocks")
+    assert not list(EXPORTS.glob("*@*"))
 
 
 def test_nothing_but_withdrawn_answers_is_nothing(filled: Context, filler: Filler) -> None:
     with filled.db.write() as session:
         for slot in session.scalars(select(Slot)):
             filler.event(session, slot, TaskAction.undone, {})
-    with pytest.raises(NothingToExport, match="withdrawn"):
-        export(filled)
+    with pytest.raises(NothingToExport, match="left out: 5 withdrawn"):
+        cap(filled)
 
 
-def test_a_caption_without_a_receipt_stops_the_export(filled: Context) -> None:
+def test_a_report_is_plain_values(filled: Context, filler: Filler) -> None:
+    cap(filled)
+    described(filler)
+    report = cap(filled, licence="odc-by").report()
+    assert report["version"] == "cap@1.1.0"
+    assert report["parent"] == "1.0.0"
+    assert report["new"] is True
+    assert report["changes"]["added"] == {"train": 1}
+    assert report["rows"] == {"train": 4, "test": 2}
+    assert date.fromisoformat(report["first_day"]) == date(2026, 3, 1)
+    assert "histograms" not in report
+
+
+def test_segments_are_cut_by_rows_and_old_ones_stay(filled: Context, filler: Filler) -> None:
+    """Enough rows for several segments: after more come, all but the last are linked."""
+    [image] = pointed(filler, {70: 1})
+    one = {"image_id": image, "label": "thing", "method": CollectionMethod.pointing, "points": [], "retracted": False,
+           "annotators": 1, "created_at": BEGIN, "llm_call_ids": []}  # fmt: skip
     with filled.db.write() as session:
-        session.execute(update(Caption).values(receipt={}))
-    with pytest.raises(receipt.ReceiptInvalid, match="no receipt"):
-        export(filled)
+        session.execute(table(PointSet).insert(), [one] * 27_000)
+    first = create(filled, "points").folder
+    with filled.db.write() as session:
+        session.execute(table(PointSet).insert(), [one] * 100)
+    second = create(filled, "points").folder
+    before, after = inodes(first.path, "data"), inodes(second.path, "data")
+    assert len(before) > 1
+    assert [name for name in before if after[name] != before[name]] == [max(before)]
+    assert pa.concat_tables(second.index("train")).num_rows == 27_101
 
 
-def test_a_missing_image_stops_the_export(filled: Context) -> None:
-    with filled.db.read() as session:
-        sha256 = session.scalars(select(ImageRow.served_sha256)).first() or ""
-    filled.storage.delete("images", sha256)
-    with pytest.raises(BlobMissing, match=sha256):
-        export(filled)
-    assert not Path("cap").exists()
+def test_versions_share_bytes_and_still_can_be_removed(filled: Context) -> None:
+    cap(filled)
+    made = cap(filled, licence="odc-by")
+    whole = tree(made.folder.path)
+    shutil.rmtree(FIRST)
+    assert tree(made.folder.path) == whole
+    unlink(made.folder.path / "README.md")
+    assert tree(made.folder.path) == whole

@@ -68,13 +68,15 @@ def test_speak_check_submit_export_load(live_server: LiveServer, playwright: Pla
     assert jiwer.wer(plain(SPOKEN), plain(transcript.text)) < 0.25
     assert [noun for noun in KEY_NOUNS if noun not in plain(transcript.text)] == []
 
-    folder = tmp_path / "cap"
-    live_server.pixmo("export", "cap", str(folder))
-    rows = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    live_server.pixmo("export", "cap", "--licence", "odc-by")
+    folder = str(live_server.data_dir / "exports" / "cap@1.0.0")
+    published = datasets.load_dataset(folder, cache_dir=str(tmp_path / "cache"))
+    (rows,) = published.values()  # one row, in the split of its image
     assert rows.column_names == ["image_url", "caption", "transcripts"]
     assert rows[0]["caption"] == caption.text
     assert rows[0]["transcripts"] == [transcript.text]
-    streamed = next(iter(datasets.load_dataset(str(folder), "enriched", split="train", streaming=True)))
+    (enriched,) = datasets.load_dataset(folder, "enriched", streaming=True).values()
+    streamed = next(iter(enriched))
     assert streamed["caption"] == caption.text
     assert streamed["image"].size[0] > 100
-    live_server.pixmo("export", "verify", str(folder))
+    assert "is whole" in live_server.pixmo("verify", "cap@1.0.0")
