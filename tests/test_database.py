@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError, StatementError
 
 from pixmo.accounts.models import Role, User
-from pixmo.database import Database
+from pixmo.database import Database, among
 from tests import fill
 
 
@@ -59,3 +60,19 @@ def test_times_are_utc_and_never_naive(db: Database) -> None:
     assert stored.tzinfo is UTC
     with pytest.raises(StatementError, match="naive"), db.write() as session:
         session.add(User(role=Role.annotator, display_name="two", created_at=datetime(2026, 5, 4)))  # noqa: DTZ001
+
+
+def test_thousands_of_ids_are_one_parameter_and_use_the_index(db: Database) -> None:
+    with db.write() as session:
+        ids = fill.people(session, 3)
+    wanted = [*ids[:2], *(f"nobody {i}" for i in range(40_000)), "'; DROP TABLE users --"]
+    statement = select(User.id).where(among(User.id, wanted))
+    with db.read() as session:
+        assert sorted(session.scalars(statement)) == sorted(ids[:2])
+        assert session.scalars(select(User.id).where(among(User.id, []))).all() == []
+        compiled = statement.compile(session.connection())
+        (values,) = compiled.params.values()
+        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", (values,)).all()
+    assert any("SEARCH users USING" in row.detail for row in plan), plan
+    on_postgres = str(statement.compile(dialect=postgresql.dialect()))
+    assert "json_array_elements_text(CAST(" in on_postgres

@@ -103,7 +103,7 @@ def export(
 
 
 def _show_created(created: "Created") -> None:
-    from pixmo.export.service import explain
+    from pixmo.export.numbering import explain
 
     folder, numbers = created.folder, created.folder.manifest["statistics"]
     if not created.new:

@@ -6,6 +6,7 @@ nothing, lists are `repeated`, a struct is a field with `subField`s that take th
 """
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,7 +144,7 @@ def croissant(
     texts = {**published.MEANING.get(manifest["dataset"], {}), **statement.meaning}
     licence = statement.licence and _LICENCES.get(statement.licence, statement.licence)
     return {
-        "@context": _CONTEXT,
+        "@context": deepcopy(_CONTEXT),  # readers may change what they are given
         "@type": "sc:Dataset",
         "conformsTo": CONFORMS_TO,
         "name": statement.title,

@@ -324,10 +324,12 @@ def words(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     if data is None or not len(array):
         return pa.array(np.zeros(len(array), np.int64))
     places = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
-    letters = np.frombuffer(data, np.uint8)[places[0] : places[-1]] > ord(" ")
-    places = places - places[0]
-    begins = letters.copy()
-    begins[1:] &= ~letters[:-1]
-    firsts = places[:-1][places[:-1] < len(letters)]
-    begins[firsts] = letters[firsts]
-    return pa.array(np.diff(np.searchsorted(np.flatnonzero(begins), places)).astype(np.int64))
+    letters = np.frombuffer(data, np.uint8)[places[0] : places[-1]]
+    places = (places - places[0]).astype(np.int64)
+    blanks = np.flatnonzero(letters <= ord(" "))
+    after = blanks[np.append(np.diff(blanks) != 1, True)[: len(blanks)]] + 1  # where words begin behind blanks
+    begun = np.searchsorted(after, places[1:], "left") - np.searchsorted(after, places[:-1], "right")
+    at_once = np.zeros(len(array), np.int64)
+    there = places[:-1] < places[1:]
+    at_once[there] = letters[places[:-1][there]] > ord(" ")
+    return pa.array(np.maximum(begun, 0) + at_once)

@@ -5,19 +5,17 @@ import json
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import OperationalError
 
 import pixmo
-from pixmo import audit, pipeline
+from pixmo import audit
 from pixmo.campaigns.models import Campaign
 from pixmo.captions import receipt
 from pixmo.context import Context
@@ -27,12 +25,14 @@ from pixmo.export import diff, splits
 from pixmo.export.build import Built, Options, build
 from pixmo.export.compose import built_folder, compose, hub_address, image_path
 from pixmo.export.diff import Changes
-from pixmo.export.folder import FolderUnwritable, clean_up, lock, new_folder, writable
+from pixmo.export.folder import FolderUnwritable, clean_up, lock, new_folder, sync, writable
 from pixmo.export.models import DatasetPush, DatasetVersion, ImagePublication, ImageSplit, Takedown
+from pixmo.export.numbering import NumberTaken, next_number, numbered
 from pixmo.export.pages import Reading
-from pixmo.export.segments import WRITER, RowInvalid
+from pixmo.export.recipe import edited, pipeline_of, recipe_sha256
+from pixmo.export.segments import WRITER
 from pixmo.export.sets import DataSet, data_set
-from pixmo.export.versions import FIRST, MANIFEST, Folder, NoVersion, Number, folder_of, recorded
+from pixmo.export.versions import MANIFEST, Folder, NoVersion, Number, folder_of, recorded
 from pixmo.images.models import Image
 from pixmo.settings import Settings
 from pixmo.storage import Storage
@@ -42,26 +42,11 @@ Progress = Callable[[int, int], None]
 _PARTS = ("patch", "minor", "major")
 _PLACING = "placing.json"
 _BATCH = 5_000
-_FIXED = {"split", "original_sha256", "annotators", "steps", "receipt", "image", "image_file", "split_cluster"}
 
 
 class NothingToExport(Unprocessable):
     code = "nothing_to_export"
     title = "There is nothing to export"
-
-
-class NumberTaken(Conflict):
-    """The version exists, or a later one does."""
-
-    code = "version_taken"
-    title = "This version number cannot be given"
-
-
-class BumpTooSmall(Conflict):
-    """The number promises less change than there is."""
-
-    code = "bump_too_small"
-    title = "This version number promises too little"
 
 
 class SplitBroken(Conflict):
@@ -138,21 +123,20 @@ def create(
     it.
 
     Raises `NothingToExport`, `NumberTaken`, `BumpTooSmall`, `OptionInvalid`, `RowInvalid`, `Unlicensed`, `ModelSaw`,
-    `ReceiptInvalid`, `ParentDamaged`, `FolderTaken`, `ExportRunning`, `FolderUnwritable`, `BlobMissing`,
-    `ImageDamaged`, `NotFound`.
+    `ReceiptInvalid`, `FolderTaken`, `ExportRunning`, `FolderUnwritable`, `BlobMissing`, `ImageDamaged`, `NotFound`.
     """
     found = data_set(name)
     number = None if version is None else Number.parse(version)
     if bump not in ("auto", *_PARTS):
         raise Unprocessable(f"A version grows by auto, major, minor or patch, not by {bump!r}.")
     root = context.settings.exports_dir.expanduser()
-    with writable(root), _store_at_hand(context):
+    with writable(root), store_at_hand(context):
         root.mkdir(parents=True, exist_ok=True)
         with lock(root / f".{name}.lock"):
             clean_up(root, name)
             parent = _parent(context, name, number)
             plan = Plan(context, found, _options(parent, options), parent, recipe, root)
-            _finish_interrupted(plan)
+            finish_interrupted(plan)
             plan.options.check()
             with context.db.write() as session:
                 splits.assign(session, splits.shares_of(context.settings))
@@ -160,7 +144,7 @@ def create(
 
 
 @contextmanager
-def _store_at_hand(context: Context) -> Iterator[None]:
+def store_at_hand(context: Context) -> Iterator[None]:
     """Turn what the database says of a full or broken disk into `FolderUnwritable`."""
     try:
         yield
@@ -176,12 +160,12 @@ def _create(plan: Plan, number: Number | None, bump: str, progress: Progress) ->
         snapshot = _snapshot(session, plan)
         if plan.parent is not None and number is None and bump == "auto" and _unchanged(plan, plan.parent, snapshot):
             return Created(plan.parent, new=False, changes=None)
-        tentative = number or _next(plan.parent, "minor" if bump == "auto" else bump)
+        tentative = number or next_number(plan.parent, "minor" if bump == "auto" else bump)
         built, left_out = _built(session, plan, tentative, progress)
         if not built.statistics.rows.total():
             raise NothingToExport(_why_nothing(session, plan, left_out))
         changes = _changes(plan, built)
-        final = _numbered(plan, number, bump, changes)
+        final = numbered(plan.parent, plan.options, number, bump, changes)
         if final is None:
             shutil.rmtree(plan.work, ignore_errors=True)
             return Created(cast("Folder", plan.parent), new=False, changes=changes)
@@ -190,7 +174,7 @@ def _create(plan: Plan, number: Number | None, bump: str, progress: Progress) ->
         facts = {
             "snapshot": snapshot,
             "split": {"salt": splits.SALT, "shares": splits.shares_of(plan.context.settings)},
-            "recipe_sha256": _recipe_sha256(plan),
+            "recipe_sha256": recipe_sha256(plan.data_set.name, plan.recipe),
         }
         return finish(plan, built, final, changes, facts, left_out)
 
@@ -222,12 +206,13 @@ def finish(
             load=image_loader(plan.context.storage), facts=facts, key=receipt.server_key(plan.context.settings),
         )  # fmt: skip
         (plan.work / _PLACING).write_bytes(manifest)
+        sync(plan.work)
     _record(plan, number, manifest, built.image_files)
     shutil.rmtree(plan.work, ignore_errors=True)
     return Created(Folder.open(target), new=True, changes=changes)
 
 
-def _finish_interrupted(plan: Plan) -> None:
+def finish_interrupted(plan: Plan) -> None:
     """After a crash: a version in its place that was not recorded is made again, for nobody was told of it; of one
     that was, the segments are not needed any more.
     """
@@ -271,10 +256,6 @@ def _options(parent: Folder | None, given: Mapping[str, Any]) -> Options:
     return replace(base, **chosen)
 
 
-def _next(parent: Folder | None, part: str) -> Number:
-    return FIRST if parent is None else parent.number.bumped(part)
-
-
 def _snapshot(session: ReadSession, plan: Plan) -> dict[str, Any]:
     """What names a state of the store: rows are only added, or carry the time of their last change."""
     state: list[Any] = []
@@ -298,23 +279,9 @@ def _unchanged(plan: Plan, parent: Folder, snapshot: dict[str, Any]) -> bool:
         before["snapshot"] == snapshot
         and before["settings"] == plan.options.report()
         and (before["pixmo"], before["writer"]) == (pixmo.__version__, WRITER)
-        and before["recipe_sha256"] == _recipe_sha256(plan)
+        and before["recipe_sha256"] == recipe_sha256(plan.data_set.name, plan.recipe)
         and (parent.path / MANIFEST).is_file()
     )
-
-
-def _recipe(plan: Plan) -> Any:
-    """The pipeline whose `rows` may change what is published; None where the set has no pipeline yet."""
-    if plan.data_set.name == "cap":
-        return pipeline.load("cap", plan.recipe)
-    if plan.recipe is not None:
-        raise Unprocessable(f"{plan.data_set.name} has no pipeline. Only cap is made by one.")
-    return None
-
-
-def _recipe_sha256(plan: Plan) -> str | None:
-    recipe = _recipe(plan)
-    return recipe and hashlib.sha256(Path(recipe.__file__).read_bytes()).hexdigest()
 
 
 def _built(session: ReadSession, plan: Plan, number: Number, progress: Progress) -> tuple[Built, Counter[str]]:
@@ -339,36 +306,12 @@ def _built(session: ReadSession, plan: Plan, number: Number, progress: Progress)
         progress(done, max(total, done))
 
     pages = plan.data_set.rows(reading)
-    recipe = _recipe(plan)
+    recipe = pipeline_of(plan.data_set.name, plan.recipe)
     built = build(
-        plan.data_set, plan.options, pages if recipe is None else _edited(pages, recipe.rows),
+        plan.data_set, plan.options, pages if recipe is None else edited(pages, recipe.rows),
         work=plan.work, parent=plan.parent, load=image_loader(plan.context.storage), advance=advance,
     )  # fmt: skip
     return built, reading.left_out
-
-
-def _edited(pages: Iterable[pa.Table], edit: Callable[[pa.Table], pa.Table]) -> Iterator[pa.Table]:
-    """Pages as a pipeline publishes them: it may drop rows and change columns, but not what a receipt vouches for."""
-    for page in pages:
-        edited = edit(page)
-        if edited is page:
-            yield page
-            continue
-        if not isinstance(edited, pa.Table) or set(page.column_names) - set(edited.column_names):
-            raise RowInvalid("rows() of the pipeline must return a table with the columns that it was given.")
-        ids = page.column("row_id").combine_chunks()
-        same = edited.schema.field("row_id").type == ids.type
-        places = pc.index_in(edited.column("row_id"), value_set=ids) if same else None
-        if places is None or places.null_count:
-            raise RowInvalid("rows() of the pipeline made up row ids.")
-        if not edited.column("caption").equals(page.column("caption").take(places)):
-            raise receipt.ReceiptInvalid(
-                "rows() of the pipeline changed captions, for which receipts vouch. Change captions in its caption()."
-            )
-        for name in _FIXED & set(page.column_names):
-            if not edited.column(name).equals(page.column(name).take(places)):
-                raise RowInvalid(f"rows() of the pipeline changed {name}, which says where rows come from. Leave it.")
-        yield edited
 
 
 def image_loader(storage: Storage) -> Callable[[str], bytes]:
@@ -420,46 +363,6 @@ def _changes(plan: Plan, built: Built) -> Changes | None:
             f"Rows that would change their split: {changes.moved:,}. The table image_splits was changed; restore it."
         )
     return changes
-
-
-def _numbered(plan: Plan, number: Number | None, bump: str, changes: Changes | None) -> Number | None:
-    """The number of the new version; None if nothing changed. Raises `BumpTooSmall`."""
-    if plan.parent is None:
-        return number or FIRST
-    if changes is None:
-        if number is None:
-            raise NoVersion(
-                f"{plan.parent.path} is missing or damaged, so what changed since cannot be told. Restore it, or give "
-                "the new version's number with --version."
-            )
-        return number
-    needed = changes.bump
-    before = Options(**plan.parent.manifest["settings"])
-    if before.images != plan.options.images or before.plain != plan.options.plain:
-        needed = "major"
-    elif needed is None and before != plan.options:
-        needed = "patch"
-    if number is None and bump == "auto":
-        return None if needed is None else plan.parent.number.bumped(needed)
-    chosen = number or plan.parent.number.bumped(bump)
-    if needed is not None and chosen < plan.parent.number.bumped(needed):
-        raise BumpTooSmall(
-            f"The changes since {plan.parent.title} need at least {plan.parent.number.bumped(needed)}: "
-            f"{explain(changes)} Leave the number to --bump auto, or choose a higher one."
-        )
-    return chosen
-
-
-def explain(changes: Changes) -> str:
-    """Changes in a sentence."""
-    parts = []
-    if reshaped := changes.schema + changes.provenance:
-        parts.append(f"columns changed in {', '.join(reshaped)}")
-    for kind in ("added", "corrected", "removed"):
-        counts = getattr(changes, kind)
-        if counts:
-            parts.append(f"{kind}: " + ", ".join(f"{number:,} in {split}" for split, number in counts.items()))
-    return f"{'; '.join(parts)}." if parts else "nothing but the options changed."
 
 
 def _record(plan: Plan, number: Number, manifest: bytes, image_files: set[str]) -> None:

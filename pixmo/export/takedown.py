@@ -122,13 +122,17 @@ def patch(
 ) -> service.Created:
     """A version without what was taken down since: the next free patch number, nothing else changed.
 
-    Segments without such rows are linked, not written again. Patching the same twice gives the same version. The old version stays: remove its folder, and its tag on
-    the Hub, where that is wanted. Raises `NoVersion`, `NothingToTakeDown`, `ExportRunning`, `FolderUnwritable`.
+    Segments without such rows are linked, not written again. Patching the same twice gives the same version. The old
+    version stays: remove its folder, and its tag on the Hub, where that is wanted. Raises `NoVersion`, `NothingToTakeDown`, `ExportRunning`, `FolderUnwritable`.
     """
     version = resolve(target, context)
     root = context.settings.exports_dir.expanduser()
-    with writable(root), lock(root / f".{version.name}.lock"):
+    plan = service.Plan(
+        context, data_set(version.name), Options(**version.manifest["settings"]), version, None, root
+    )  # fmt: skip
+    with writable(root), service.store_at_hand(context), lock(root / f".{version.name}.lock"):
         clean_up(root, version.name)
+        service.finish_interrupted(plan)
         with context.db.read() as session:
             taken = [(row.subject, row.subject_id) for row in session.scalars(select(Takedown).order_by(Takedown.id))]
             wanted = _Wanted.of(context, session, taken)
@@ -140,8 +144,6 @@ def patch(
             if folder.manifest["snapshot"] == snapshot:
                 return service.Created(folder, new=False, changes=None)
             number = number.bumped("patch")
-        options = Options(**version.manifest["settings"])
-        plan = service.Plan(context, data_set(version.name), options, version, None, root)
         return _patched(plan, version, wanted, number, snapshot, progress)
 
 

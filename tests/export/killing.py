@@ -26,7 +26,6 @@ from pixmo.settings import Settings
 from tests.export.filling import tree
 
 EXPORTS = Path("exports")
-VERSIONS = ("cap@1.0.0", "cap@2.0.0")
 
 
 def export() -> None:
@@ -129,13 +128,13 @@ def dies(module: Any, name: str, *, after: int = 0, call: bool = False) -> Calla
 
 MOMENTS = {
     "between two segments": [dies(segments.SegmentWriter, "_write", after=3)],
-    "before a segment has its name": [dies(segments.os, "fsync", after=2, call=True)],
+    "before a segment has its name": [dies(os, "fsync", after=2, call=True)],
     "while the folder is put together": [dies(compose, "croissant")],
     "between place and record": [dies(service, "_record")],
     "between place and record of the second": [dies(service, "_record", after=1)],
     "after the record": [dies(service, "_record", call=True)],
     "twice between place and record": [dies(service, "_record"), dies(service, "_record")],
-    "while what has no record is removed": [dies(service, "_record"), dies(service.shutil, "rmtree", call=False)],
+    "while what has no record is removed": [dies(service, "_record"), dies(shutil, "rmtree")],
 }
 """What is cut short, one child after another."""
 

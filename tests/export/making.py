@@ -14,7 +14,7 @@ from sqlalchemy import select
 from pixmo.captions import receipt
 from pixmo.captions.models import Caption
 from pixmo.context import Context
-from pixmo.export.digest import content_sha256
+from pixmo.export.digest import combined, content_sha256
 from pixmo.export.segments import image_names
 from pixmo.export.service import Created, create
 from pixmo.export.versions import SPLITS
@@ -130,9 +130,8 @@ def resealed(folder: Path, key: Ed25519PrivateKey, edit: Callable[[dict[str, Any
     for config, stated in manifest["configs"].items():
         for split, numbers in stated["splits"].items():
             files = [file for file in manifest["files"] if (file.get("config"), file.get("split")) == (config, split)]
-            content = "".join(file["content_sha256"] for file in files)
             numbers["rows"] = sum(file["rows"] for file in files)
-            numbers["content_sha256"] = hashlib.sha256(content.encode()).hexdigest()
+            numbers["content_sha256"] = combined(file["content_sha256"] for file in files)
     index = manifest["configs"]["index"]["splits"]
     manifest["statistics"]["rows"] = {split: numbers["rows"] for split, numbers in index.items()}
     if edit is not None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select, update
 
@@ -46,8 +47,6 @@ def untouched(before: dict[str, str]) -> bool:
 
 
 def test_the_published_configuration_is_exact(filled: Context) -> None:
-    import pyarrow.parquet as pq
-
     folder = cap(filled).folder.path
     schema = pq.read_schema(folder / "data/train-00000.parquet")
     assert schema.equals(arrow_schema(data_set("cap").configs["default"]))

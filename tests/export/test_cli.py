@@ -16,8 +16,9 @@ from pixmo.captions.receipt import key_id, server_key
 from pixmo.cli import app
 from pixmo.context import Context
 from pixmo.errors import NotFound, PixmoError, SetupError, Unprocessable
+from pixmo.export.numbering import BumpTooSmall
 from pixmo.export.pages import Unlicensed
-from pixmo.export.service import BumpTooSmall, record_push
+from pixmo.export.service import record_push
 from pixmo.export.verify import VersionDamaged
 from pixmo.export.versions import Folder, NoVersion
 from tests.export.conftest import IMAGES
@@ -171,7 +172,7 @@ def test_two_versions_are_told_apart(filled: Context, filler: Filler) -> None:
     assert pixmo("diff", "cap", "exports/cap@2.0.0").stdout == "cap@2.0.0 → cap@2.0.0\nThe same rows.\n"
     assert told("diff", "cap@1.0.0", "cap@1.1.0") == {
         "from": "cap@1.0.0", "to": "cap@1.1.0", "bump": "minor", "added": {"train": 1}, "removed": {},
-        "corrected": {}, "columns": {}, "schema": [], "rows": {"added": [11]},
+        "corrected": {}, "columns": {}, "schema": [], "provenance": [], "rows": {"added": [11]},
     }  # fmt: skip
     refused(NoVersion, r"no cap@1\.2\.0", "diff", "cap@1.0.0", "cap@1.2.0")
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ ROW = {
     "caption": "There is a red kettle on the stove and two blue cups, next to it in picture number 10.",
     "transcripts": [f"{text} in picture number 10" for text in SAID],
 }
+
+
+def test_functions_are_not_hidden_by_modules_of_their_name() -> None:
+    for name, module in pixmo.export._MODULES.items():
+        assert import_module(f"pixmo.export.{module}")
+        assert getattr(pixmo.export, name) is getattr(import_module(f"pixmo.export.{module}"), name)
 
 
 def load(target: str | Path, config: str | None = None, **options: Any) -> Any:

@@ -23,6 +23,7 @@ from pixmo.export.pages import (
     pseudonym,
     read_revised,
     text,
+    words,
 )  # fmt: skip
 from pixmo.export.segments import RowInvalid
 from pixmo.points.models import CollectionMethod, PointSet
@@ -252,3 +253,12 @@ def test_names_of_people_consents_and_campaigns_are_looked_up_once(store: Pointi
         found = Reading(session, KEY, lambda row: ("", "")).calls(set(calls))
         assert {id_: call.model for id_, call in found.items()} == calls
         assert Reading(session, KEY, lambda row: ("", "")).calls(set()) == {}
+
+
+@QUICK
+@given(st.lists(st.none() | st.text("a \né", max_size=8), max_size=8), st.integers(0, 8))
+def test_words_are_counted_as_python_splits_them(texts: list[str | None], skipped: int) -> None:
+    column = pa.array(texts, pa.string()).slice(min(skipped, len(texts)))
+    expected = [len((text or "").split()) for text in column.to_pylist()]
+    assert words(column).to_pylist() == expected
+    assert words(pa.chunked_array([column])).to_pylist() == expected

@@ -1,7 +1,11 @@
 """What is taken down leaves every later version, earlier ones are named and can be patched."""
 
 import hashlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +273,29 @@ def test_a_set_of_several_configurations_is_patched_part_by_part(filled: Context
         assert rows(made.path, kind) == rows(exported.path, kind)
     served = hashlib.sha256(rows(made.path, "charts")[0]["image"]["bytes"]).hexdigest()
     assert served == pictures[0].served_sha256
+
+
+KILLED = """
+import os, signal, sys
+from pixmo.context import Context
+from pixmo.export import service, takedown
+from pixmo.settings import Settings
+service._record = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+takedown.patch(Context.open(Settings()), "cap@1.0.0")
+"""
+
+
+def test_a_patch_that_was_killed_is_made_again(filled: Context) -> None:
+    cap(filled)
+    take_down(filled, "image", images(filled)[0].id)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run([sys.executable, "-c", KILLED], env=environment, timeout=60).returncode == -signal.SIGKILL
+    before = tree(EXPORTS / "cap@1.0.1")
+    verify(EXPORTS / "cap@1.0.1")
+    made = patch(filled, "cap@1.0.0")
+    assert (made.new, made.folder.title) == (True, "cap@1.0.1")
+    assert tree(made.folder.path) == before
+    assert {path.name for path in EXPORTS.iterdir()} == {"cap@1.0.0", "cap@1.0.1"}
 
 
 def test_a_patch_of_a_folder_that_is_not_in_exports_goes_to_exports(filled: Context) -> None:

@@ -1,5 +1,6 @@
 """Every kind of damage is found, and named with its file."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -126,7 +127,8 @@ def test_an_edited_manifest_is_found_by_its_signature(folder: Path) -> None:
 
 @pytest.mark.parametrize("key", ["dataset", "configs", "files", "statistics", "settings", "signature", "key", "signer"])
 def test_a_manifest_without_a_part_is_an_error_and_no_crash(folder: Path, key: str) -> None:
-    for value in (None, [], {}, "x", 7, {"x": []}, [{"path": "README.md"}]):
+    values: list[Any] = [None, [], {}, "x", 7, {"x": []}, [{"path": "README.md"}]]
+    for value in values:
         manifest = _manifest(folder)
         manifest[key] = value
         _write(folder, manifest)
@@ -277,17 +279,12 @@ def test_a_segment_with_the_right_hash_of_its_bytes_but_other_rows_is_found(
 def test_a_segment_that_is_no_parquet_is_found(folder: Path) -> None:
     name = "data/train-00000.parquet"
     data = (folder / name).read_bytes()
-    (folder / name).write_bytes(b"PAR1" + bytes(len(data) - 8) + b"PAR1")
-
-    def say(manifest: dict[str, Any]) -> None:
-        import hashlib
-
-        for file in manifest["files"]:
-            if file["path"] == name:
-                file["sha256"] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-
+    forged = b"PAR1" + bytes(len(data) - 8) + b"PAR1"
+    (folder / name).write_bytes(forged)
     manifest = _manifest(folder)
-    say(manifest)
+    for file in manifest["files"]:
+        if file["path"] == name:
+            file["sha256"] = hashlib.sha256(forged).hexdigest()
     _write(folder, manifest)
     assert [problem for problem in problems(folder) if problem.startswith(f"{name} cannot be read as rows of default")]
 
