@@ -104,7 +104,8 @@ def configs_of(data_set: DataSet, options: Options) -> list[Config]:
 
     def config(name: str, features: Mapping[str, Feature]) -> Config:
         usual = IMAGES if "image" in features.values() else TEXT
-        cuts = TEXT if name == INDEX else data_set.cuts or usual
+        own = usual if name == INDEX or data_set.cuts is None else data_set.cuts
+        cuts = min(usual, own, key=lambda cuts: cuts.most)
         return Config(name, "data" if name == "default" else name, features, cuts)
 
     found = [config(name, features) for name, features in data_set.configs.items()]

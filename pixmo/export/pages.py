@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Executable, Text, cast, func, select
+from sqlalchemy import ColumnElement, Executable, Integer, Text, cast, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from pixmo.accounts.models import Consent, User
@@ -113,12 +113,13 @@ class Frame:
     def __init__(self, reading: Reading, image_ids: Sequence[str]) -> None:
         wanted = pa.array(image_ids, pa.string()).dictionary_encode()
         distinct = wanted.dictionary.to_pylist()
-        rows = {row.id: row for row in _image_rows(reading, distinct)}
+        rows = {row[0]: row for row in _image_rows(reading, distinct)}
         self.rows = [rows[id_] for id_ in distinct]
         self._reading = reading
         self._places = wanted.indices
-        withheld = np.array([row.split is None or row.split == Split.withheld for row in self.rows], bool)
-        taken_down = np.array([row.taken_down is not None for row in self.rows], bool)
+        self._columns = dict(zip(self.rows[0]._fields, zip(*self.rows, strict=True), strict=True)) if self.rows else {}
+        withheld = np.array([split in (None, Split.withheld) for split in self._columns.get("split", ())], bool)
+        taken_down = np.array([id_ is not None for id_ in self._columns.get("taken_down", ())], bool)
         published = [row for row, out in zip(self.rows, withheld | taken_down, strict=True) if not out]
         if reading.require_licence and (without := [row for row in published if not row.licence]):
             raise Unlicensed(
@@ -136,7 +137,7 @@ class Frame:
 
     def column(self, name: str, kind: pa.DataType | None = None) -> pa.Array:
         """A column of the images, a value for each row."""
-        return self.spread([getattr(row, name) for row in self.rows], kind or pa.string())
+        return self.spread(self._columns.get(name, ()), kind or pa.string())
 
     def published(self) -> dict[str, pa.Array]:
         """`image_url`, `image_sha256` and `split`."""
@@ -196,11 +197,15 @@ def read_revised(
 ) -> Iterator[Columns]:
     """Annotations in pages of lists: the newest revision of each, in the place of its first, without retracted ones.
 
-    `columns`: name -> column; JSON columns come as text, times as their date. `row_id`, `user_id` and `consent_id`
-    are always there.
+    `columns`: name -> column; JSON columns come as text, times as their date. `row_id` and `user_id` are always there,
+    `consent_id` if everything is read.
     """
-    chosen = {"row_id": func.coalesce(model.root_id, model.id), "retracted": model.retracted,
-              "user_id": model.user_id, "consent_id": model.consent_id}  # fmt: skip
+    chosen = {
+        "row_id": func.coalesce(model.root_id, model.id), "retracted": cast(model.retracted, Integer),
+        "user_id": model.user_id,
+    }  # fmt: skip
+    if reading.enriched:
+        chosen["consent_id"] = model.consent_id
     chosen |= {name: _raw(column) for name, column in columns.items()}
     labelled: list[Any] = [column.label(name) for name, column in chosen.items()]
     statement = select(*labelled)
@@ -230,11 +235,9 @@ def _standing(reading: Reading, rows: list[Any], corrected: Sequence[Any]) -> li
         rows = standing
     if newest := {row[0]: row for row in corrected}:
         rows = [newest.get(row[0], row) for row in rows]
-    withdrawn = sum(bool(row[1]) for row in rows)
-    if withdrawn:
-        reading.left_out["withdrawn"] += withdrawn
-        rows = [row for row in rows if not row[1]]
-    return rows
+    standing = [row for row in rows if not row[1]]
+    reading.left_out["withdrawn"] += len(rows) - len(standing)
+    return standing
 
 
 def _raw(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:

@@ -19,7 +19,7 @@ from pixmo.export.pages import Reading, from_json, kept, words
 from pixmo.export.provenance import STEPS_TYPE, is_text, step
 from pixmo.export.published import MEANING, PUBLISHED
 from pixmo.export.schemas import Feature, arrow_schema
-from pixmo.export.segments import RowInvalid
+from pixmo.export.segments import Cuts, RowInvalid
 from pixmo.export.sets import IMAGE_COLUMNS, PEOPLE_COLUMNS, DataSet, Measure, enriched
 from pixmo.language.models import LlmCall
 from pixmo.language.schemas import canonical_json
@@ -342,6 +342,7 @@ SET = DataSet(
         Measure("Words of a transcript", "words", _spoken),
     ],
     image_once=True,
+    cuts=Cuts(least=2_048, typical=4_096, most=16_384, group=4_096),
     task_categories=("image-to-text", "visual-question-answering"),
     tags=("image-captioning", "speech"),
     statement=(
