@@ -88,6 +88,10 @@ def takedown(
     patch: Annotated[
         bool, typer.Option("--patch", help="Also make a patched version of each version that holds it.")
     ] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Also delete the image's bytes, or the person's recordings, for good.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
     undo: Annotated[bool, typer.Option("--undo", help="Take the take-down back.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -97,7 +101,7 @@ def takedown(
 
     `pixmo takedown --image https://photos.example/1.jpg --patch`
 
-    `pixmo takedown --annotator a_3f9c0d5be2 --reason "withdrew consent"`
+    `pixmo takedown --annotator a_3f9c0d5be2 --reason "withdrew consent" --erase`
     """
     from pixmo.errors import Unprocessable
     from pixmo.export import takedown as service
@@ -114,14 +118,21 @@ def takedown(
                 out.print(f"The {subject} is back, and in the next versions.")
             return
         found = service.take_down(context, subject, name or "", reason=reason)
+        erased = None
+        if erase and (
+            yes or typer.confirm(f"Delete what belongs to this {subject} from the store for good?", err=True)
+        ):
+            erased = service.erase(context, subject, found.subject_id)
         patched = []
         for one in found.held_by if patch else []:
             with bar(f"Patching {one.version}", quiet=json) as progress:
                 patched.append(service.patch(context, one.version, progress=progress).folder.title)
     if json:
-        print_json(found.report() | {"taken_down": True, "patched": patched})
+        print_json(found.report() | {"taken_down": True, "patched": patched, "erased": erased})
         return
     _show_taken_down(found, patched)
+    if erased is not None:
+        out.print(f"Erased: {erased:,} files of the store.", highlight=False)
 
 
 def _show_taken_down(found: "TakenDown", patched: list[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sqlalchemy import delete, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select, update
 
 from pixmo import audit
 from pixmo.accounts.models import User
@@ -27,14 +27,23 @@ from pixmo.export.models import Subject, Takedown
 from pixmo.export.pages import pseudonym
 from pixmo.export.sets import DataSet, data_set
 from pixmo.export.versions import INDEX, SPLITS, File, Folder, NoVersion, Number, folder_of, pushes, recorded, resolve
+from pixmo.images.formats import ORIGINALS
 from pixmo.images.models import Image
+from pixmo.recordings.models import Recording, RecordingChunk
+from pixmo.tasks.models import Slot, SlotState, Task
 
+KIND, AUDIO, PLAYBACK, CHUNKS = "images", "audio", "playback", "chunks"
 _PSEUDONYM = re.compile(r"a_[0-9a-f]{10}")
 
 
 class NothingToTakeDown(Conflict):
     code = "nothing_to_take_down"
     title = "The version holds nothing that was taken down"
+
+
+class Erased(Conflict):
+    code = "erased"
+    title = "This was erased"
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,8 @@ def take_down(context: Context, subject: Subject | str, name: str, *, reason: st
     """Keep an image, or everything that a person made, out of every version from now on.
 
     `name` of an image: its id, address, or the SHA-256 of its file, original or served; of an annotator: their id,
-    e-mail address or pseudonym. Doing it twice changes nothing. The audit trail keeps that it happened, not what it
-    was about. Raises `NotFound`.
+    e-mail address or pseudonym. Nobody is asked about the image any more. Doing it twice changes nothing. The audit
+    trail keeps that it happened, not what it was about. Raises `NotFound`.
     """
     subject = Subject(subject)
     with context.db.write() as session:
@@ -78,6 +87,9 @@ def take_down(context: Context, subject: Subject | str, name: str, *, reason: st
         known = session.scalar(_of(subject, subject_id))
         if known is None:
             session.add(Takedown(subject=subject, subject_id=subject_id, reason=reason))
+            if subject is Subject.image:
+                waiting = Slot.state.in_([SlotState.open, SlotState.leased])
+                _set_slots(session, subject_id, waiting, SlotState.closed)
             audit.record(session, None, "taken_down", subject.value, subject_id)
     return holders(context, subject, subject_id)
 
@@ -89,9 +101,68 @@ def put_back(context: Context, subject: Subject | str, name: str) -> str:
         subject_id = _find(context, session, subject, name)
         if session.scalar(_of(subject, subject_id)) is None:
             raise NotFound(f"The {subject.value} {name} is not taken down.")
+        if subject is Subject.image:
+            served = session.scalars(select(Image.served_sha256).where(Image.id == subject_id)).one()
+            if not context.storage.exists(KIND, served):
+                raise Erased(f"The image {name} was erased. It cannot come back; ingest it again if it may.")
+            _set_slots(session, subject_id, Slot.state == SlotState.closed, SlotState.open)
         session.execute(delete(Takedown).where(Takedown.subject == subject, Takedown.subject_id == subject_id))
         audit.record(session, None, "put_back", subject.value, subject_id)
     return subject_id
+
+
+def erase(context: Context, subject: Subject | str, subject_id: str) -> int:
+    """Delete for good what was taken down: the bytes of an image, or all recordings of a person; how many blobs went.
+
+    `subject_id` as in `TakenDown`. Rows with hashes stay, and so do texts, which no version holds any more. What
+    somebody else's rows need too is kept. Interrupted, it is finished by running it again. Raises `NotFound`.
+    """
+    subject = Subject(subject)
+    with context.db.read() as session:
+        if session.scalar(_of(subject, subject_id)) is None:
+            raise NotFound(f"The {subject.value} {subject_id} is not taken down. Take it down first.")
+        blobs = set(
+            _image_blobs(session, subject_id) if subject is Subject.image else _voice_blobs(session, subject_id)
+        )
+    present = [(kind, sha256) for kind, sha256 in sorted(blobs) if context.storage.exists(kind, sha256)]
+    for kind, sha256 in present:
+        context.storage.delete(kind, sha256)
+    if present:
+        with context.db.write() as session:
+            audit.record(session, None, "erased", subject.value, subject_id, blobs=len(present))
+    return len(present)
+
+
+def _image_blobs(session: ReadSession, image_id: str) -> Iterator[tuple[str, str]]:
+    image = session.get_one(Image, image_id)
+    yield ORIGINALS, image.sha256
+    for column in (Image.served_sha256, Image.web_sha256, Image.thumb_sha256):
+        sha256 = getattr(image, column.key)
+        others = or_(*(other == sha256 for other in (Image.served_sha256, Image.web_sha256, Image.thumb_sha256)))
+        if session.scalar(select(Image.id).where(others, Image.id != image_id).limit(1)) is None:
+            yield KIND, sha256
+
+
+def _voice_blobs(session: ReadSession, user_id: str) -> Iterator[tuple[str, str]]:
+    """Recordings by their hash, but those that somebody else made byte for byte the same."""
+    for kind, column in ((AUDIO, Recording.audio_sha256), (PLAYBACK, Recording.playback_sha256)):
+        theirs = select(column).where(Recording.user_id == user_id, column.is_not(None))
+        others = select(column).where(Recording.user_id != user_id, column.is_not(None))
+        yield from ((kind, sha256) for sha256 in session.scalars(theirs.except_(others)) if sha256)
+    chunks = select(RecordingChunk.sha256).join(Recording, Recording.id == RecordingChunk.recording_id)
+    theirs, others = chunks.where(Recording.user_id == user_id), chunks.where(Recording.user_id != user_id)
+    yield from ((CHUNKS, sha256) for sha256 in session.scalars(theirs.except_(others)))
+
+
+def _set_slots(session: WriteSession, image_id: str, which: ColumnElement[bool], state: SlotState) -> None:
+    """Move the slots of an image that nobody has answered."""
+    tasks = select(Task.id).where(Task.image_id == image_id)
+    session.execute(
+        update(Slot)
+        .where(Slot.task_id.in_(tasks), which)
+        .values(state=state, user_id=None, expires_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def holders(context: Context, subject: Subject, subject_id: str) -> TakenDown:

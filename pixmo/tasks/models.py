@@ -18,9 +18,12 @@ from pixmo.ids import new_id
 
 
 class SlotState(enum.StrEnum):
+    """`closed`: nobody is to answer, because the image was taken down."""
+
     open = "open"
     leased = "leased"
     submitted = "submitted"
+    closed = "closed"
 
 
 class TaskAction(enum.StrEnum):

@@ -227,13 +227,23 @@ def test_a_take_down_lists_who_holds_it_and_patches_on_demand(filled: Context, f
     assert "add --patch" in result.stderr
     assert told("takedown", "--image", address, "--patch") == {
         "subject": "image", "subject_id": images(filled)[0].id, "taken_down": True, "missing": [],
-        "held_by": [{"version": "cap@1.0.0", "rows": 1, "pushed": []}], "patched": ["cap@1.0.1"],
+        "held_by": [{"version": "cap@1.0.0", "rows": 1, "pushed": []}], "patched": ["cap@1.0.1"], "erased": None,
     }  # fmt: skip
     pseudonym = rows(Path("exports/cap@1.0.0"))[0]["annotators"][0]
     assert "back, and in the next versions" in pixmo("takedown", "--image", address, "--undo").stdout
     assert told("takedown", "--annotator", pseudonym)["held_by"][0]["rows"] == IMAGES
     assert told("takedown", "--annotator", pseudonym, "--undo")["taken_down"] is False
     refused(NotFound, "is not taken down", "takedown", "--annotator", pseudonym, "--undo")
+
+
+def test_erasing_asks_first(filled: Context) -> None:
+    image = images(filled)[0]
+    asked = run.invoke(app, ["takedown", "--image", image.id, "--erase"], input="n\n", catch_exceptions=False)
+    assert "from the store for good? [y/N]" in asked.stderr
+    assert "Erased" not in asked.stdout
+    assert filled.storage.exists("images", image.served_sha256)
+    assert told("takedown", "--image", image.id, "--erase", "--yes")["erased"] == 1
+    assert not filled.storage.exists("images", image.served_sha256)
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
