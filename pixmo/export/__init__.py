@@ -7,21 +7,19 @@ later version, and `to_molmo` lays a version out for the original Molmo reader.
 The functions are imported when they are used, because the command line imports this package for its `--help`.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pixmo.export.diff import compare
     from pixmo.export.hub import push
     from pixmo.export.links import check_links
-    from pixmo.export.load import load
-    from pixmo.export.materialize import materialize
+    from pixmo.export.loading import load
+    from pixmo.export.materializing import materialize
     from pixmo.export.molmo_layout import relocate, to_molmo
     from pixmo.export.service import create
     from pixmo.export.takedown import take_down
-    from pixmo.export.verify import verify
+    from pixmo.export.verification import verify
     from pixmo.export.versions import resolve
 
 __all__ = [
@@ -32,28 +30,15 @@ _MODULES = {
     "check_links": "links",
     "compare": "diff",
     "create": "service",
-    "load": "load",
-    "materialize": "materialize",
+    "load": "loading",
+    "materialize": "materializing",
     "push": "hub",
     "relocate": "molmo_layout",
     "resolve": "versions",
     "take_down": "takedown",
     "to_molmo": "molmo_layout",
-    "verify": "verify",
+    "verify": "verification",
 }
-
-
-class _Package(ModuleType):
-    """Importing a module makes it an attribute of its package. Those that are called like their function must not hide
-    the function.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        hides = isinstance(value, ModuleType) and _MODULES.get(name) == name
-        super().__setattr__(name, getattr(value, name) if hides else value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

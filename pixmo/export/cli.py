@@ -223,7 +223,7 @@ def verify(
 
     **Example:** `pixmo verify cap@1.0.0 --signer 3f9c0d5be21a7c44`
     """
-    from pixmo.export.verify import verify as check
+    from pixmo.export.verification import verify as check
     from pixmo.export.versions import resolve
 
     with store_if_any() as context, bar("Verifying", quiet=json) as progress:

@@ -23,7 +23,8 @@ from pixmo.export.hub_errors import (
     TagTaken,
     explained,
 )
-from pixmo.export.hub_folder import MANIFEST, NUMBER, Progress, Version, check_files, read_version
+from pixmo.export.hub_folder import NUMBER, Progress, Version, check_files, read_version
+from pixmo.export.versions import MANIFEST
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi

@@ -6,16 +6,6 @@ from contextlib import contextmanager
 from pixmo.errors import Conflict, Forbidden, NotSignedIn, PixmoError, Unprocessable
 
 
-class NoVersion(Unprocessable):
-    code = "no_version"
-    title = "This folder is no version of a data set"
-
-
-class VersionDamaged(Conflict):
-    code = "version_damaged"
-    title = "The folder is not what was exported"
-
-
 class RepoNameInvalid(Unprocessable):
     code = "repo_name_invalid"
     title = "The Hub has no repositories of this name"

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixmo.export.hub_errors import NoVersion, VersionDamaged
+from pixmo.export.verification import VersionDamaged
+from pixmo.export.versions import FORMAT, MANIFEST, NoVersion
 
-FORMAT = "pixmo-export-2"
-MANIFEST = "manifest.json"
 NUMBER = r"\d+\.\d+\.\d+"
 
 Progress = Callable[[str, int, int], None]
@@ -72,7 +71,7 @@ def check_files(version: Version, progress: Progress) -> None:
 
 
 def _damaged(version: Version, path: str, problem: str) -> VersionDamaged:
-    return VersionDamaged(
-        f"{version.folder / path} {problem}. Nothing was sent. Take an undamaged copy of the folder, or make "
-        f"{version.dataset}@{version.number} again."
+    remedy = (
+        f"Nothing was sent. Take an undamaged copy of the folder, or make {version.dataset}@{version.number} again."
     )
+    return VersionDamaged(version.folder, [f"{path} {problem}. {remedy}"])

@@ -217,7 +217,7 @@ def materialize(
     **Example:** `pixmo materialize points@1.0.0 molmo-data/torch_datasets/pixmo_images`
     """
     from pixmo.errors import Unprocessable
-    from pixmo.export.materialize import materialize as run
+    from pixmo.export.materializing import materialize as run
 
     if names not in ("url", "sha256"):
         raise Unprocessable(f"Files are named by url or sha256, not by {names!r}.")

@@ -109,7 +109,6 @@ class DataSet:
     cuts: Cuts | None = None
     by_models: bool = False
     part: str | None = None
-    only: str | None = None
     coordinates: str | None = None
     task_categories: Sequence[str] = ("visual-question-answering",)
     tags: Sequence[str] = ()

@@ -21,7 +21,7 @@ from pixmo import pipeline
 from pixmo.context import Context
 from pixmo.export import compose, segments, service
 from pixmo.export.sets import data_set
-from pixmo.export.verify import verify
+from pixmo.export.verification import verify
 from pixmo.settings import Settings
 from tests.export.filling import tree
 

@@ -27,7 +27,7 @@ from pixmo.export.segments import RowInvalid
 from pixmo.export.service import ImageDamaged, NothingToExport, create
 from pixmo.export.sets import data_set
 from pixmo.export.takedown import take_down
-from pixmo.export.verify import verify
+from pixmo.export.verification import verify
 from pixmo.images.models import Image
 from pixmo.language.models import LlmCall
 from pixmo.points.models import CollectionMethod, CountCheck, PointSet, Verdict

@@ -19,7 +19,7 @@ from pixmo.errors import NotFound, PixmoError, SetupError, Unprocessable
 from pixmo.export.numbering import BumpTooSmall
 from pixmo.export.pages import Unlicensed
 from pixmo.export.service import record_push
-from pixmo.export.verify import VersionDamaged
+from pixmo.export.verification import VersionDamaged
 from pixmo.export.versions import Folder, NoVersion
 from tests.export.conftest import IMAGES
 from tests.export.filling import Filler

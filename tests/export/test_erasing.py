@@ -7,7 +7,7 @@ from pixmo.accounts.models import AuditEvent, User
 from pixmo.context import Context
 from pixmo.errors import NotFound
 from pixmo.export.takedown import Erased, erase, patch, put_back, take_down
-from pixmo.export.verify import verify
+from pixmo.export.verification import verify
 from pixmo.recordings.models import Recording
 from pixmo.tasks.models import Slot, SlotState, Task
 from tests.export.filling import Filler

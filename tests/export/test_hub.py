@@ -24,14 +24,14 @@ from pixmo.export.hub_errors import (
     HubTokenMissing,
     HubUnreachable,
     ImagesElsewhere,
-    NoVersion,
     RepoHoldsOther,
     RepoMoved,
     RepoNameInvalid,
     RepoPublic,
     TagTaken,
-    VersionDamaged,
 )
+from pixmo.export.verification import VersionDamaged
+from pixmo.export.versions import NoVersion
 from tests.hub import READ_TOKEN, WRITE_TOKEN, FakeHub, Fault, serve
 
 # huggingface_hub 1.x and later call httpx in a way that httpx would like to see changed.

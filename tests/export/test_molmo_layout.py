@@ -19,7 +19,7 @@ from pixmo.context import Context
 from pixmo.export import molmo_layout
 from pixmo.export.folder import ExportRunning, FolderTaken, lock
 from pixmo.export.links import TableUnreadable
-from pixmo.export.materialize import materialize
+from pixmo.export.materializing import materialize
 from pixmo.export.molmo_files import INFO, STATE, SplitWriter
 from pixmo.export.molmo_images import PictureDamaged
 from pixmo.export.molmo_layout import (

@@ -18,7 +18,7 @@ from pixmo.export.models import DatasetVersion, Split
 from pixmo.export.numbering import BumpTooSmall, NumberTaken
 from pixmo.export.service import NothingToExport, SplitBroken, create
 from pixmo.export.splits import pin
-from pixmo.export.verify import verify
+from pixmo.export.verification import verify
 from pixmo.export.versions import Folder, NoVersion, VersionInvalid, resolve
 from pixmo.points.models import CollectionMethod, PointSet
 from pixmo.tasks.models import Slot, Task, TaskAction

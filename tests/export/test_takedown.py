@@ -18,7 +18,7 @@ from pixmo.errors import Conflict, NotFound
 from pixmo.export.models import Subject, Takedown
 from pixmo.export.service import create, record_push
 from pixmo.export.takedown import NothingToTakeDown, holders, patch, put_back, take_down
-from pixmo.export.verify import verify
+from pixmo.export.verification import verify
 from pixmo.export.versions import NoVersion
 from pixmo.points.models import PointSet
 from pixmo.synthetic.models import Document, DocumentKind

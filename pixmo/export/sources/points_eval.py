@@ -222,7 +222,6 @@ SET = DataSet(
     measures=[Measure("Points of an expression", "points", _clicked)],
     image_once=True,
     cuts=Cuts(least=2, typical=2, most=8, group=2),
-    only=Split.test.value,
     coordinates="percent (0-100) of the upright image's width and height, origin top left",
     tags=["pointing", "grounding", "evaluation"],
     statement=[

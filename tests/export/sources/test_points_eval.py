@@ -41,7 +41,6 @@ def as_lists(*masks: NDArray[np.bool_]) -> list[list[list[bool]]]:
 def test_the_set_is_found_by_its_name_and_every_column_has_a_meaning() -> None:
     assert data_set("points-eval") is SET
     assert set(SET.enriched) <= {*SET.meaning, *MEANING}
-    assert SET.only == "test"
 
 
 def test_a_row_holds_points_masks_and_all_that_made_them(store: Pointing) -> None:

@@ -19,7 +19,7 @@ from pixmo.export.fetching import FetchOptions
 from pixmo.export.folder import FolderUnwritable
 from pixmo.export.journal import JournalTaken
 from pixmo.export.links import NoLinks, ReportTaken, TableUnreadable
-from pixmo.export.materialize import Materialized, materialize
+from pixmo.export.materializing import Materialized, materialize
 from pixmo.images.fingerprints import pixel_sha256
 from tests.export.test_links import OPTIONS, no_proxy, sha256, tables, wait_for, web
 from tests.images.conftest import encoded, picture
@@ -340,7 +340,7 @@ MATERIALIZE = """
 import sys
 from pathlib import Path
 from pixmo.export.fetching import FetchOptions
-from pixmo.export.materialize import materialize
+from pixmo.export.materializing import materialize
 materialize(Path(sys.argv[1]), Path(sys.argv[2]), options=FetchOptions(allow_private=True, concurrency=4))
 """
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pixmo.captions.receipt import key_id, server_key
 from pixmo.context import Context
 from pixmo.export.service import create
-from pixmo.export.verify import VersionDamaged, verify
+from pixmo.export.verification import VersionDamaged, verify
 from pixmo.export.versions import NoVersion
 from pixmo.settings import Settings
 from pixmo.synthetic.models import Document, DocumentKind
