@@ -27,12 +27,12 @@ from pixmo.export.models import Subject, Takedown
 from pixmo.export.pages import pseudonym
 from pixmo.export.sets import DataSet, data_set
 from pixmo.export.versions import INDEX, SPLITS, File, Folder, NoVersion, Number, folder_of, pushes, recorded, resolve
-from pixmo.images.formats import ORIGINALS
+from pixmo.images.formats import BLOBS, ORIGINALS
 from pixmo.images.models import Image
 from pixmo.recordings.models import Recording, RecordingChunk
 from pixmo.tasks.models import Slot, SlotState, Task
 
-KIND, AUDIO, PLAYBACK, CHUNKS = "images", "audio", "playback", "chunks"
+AUDIO, PLAYBACK, CHUNKS = "audio", "playback", "chunks"
 _PSEUDONYM = re.compile(r"a_[0-9a-f]{10}")
 
 
@@ -103,8 +103,8 @@ def put_back(context: Context, subject: Subject | str, name: str) -> str:
             raise NotFound(f"The {subject.value} {name} is not taken down.")
         if subject is Subject.image:
             served = session.scalars(select(Image.served_sha256).where(Image.id == subject_id)).one()
-            if not context.storage.exists(KIND, served):
-                raise Erased(f"The image {name} was erased. It cannot come back; ingest it again if it may.")
+            if not context.storage.exists(BLOBS, served):
+                raise Erased(f"The image {name} was erased and cannot come back.")
             _set_slots(session, subject_id, Slot.state == SlotState.closed, SlotState.open)
         session.execute(delete(Takedown).where(Takedown.subject == subject, Takedown.subject_id == subject_id))
         audit.record(session, None, "put_back", subject.value, subject_id)
@@ -125,11 +125,11 @@ def erase(context: Context, subject: Subject | str, subject_id: str) -> int:
             _image_blobs(session, subject_id) if subject is Subject.image else _voice_blobs(session, subject_id)
         )
     present = [(kind, sha256) for kind, sha256 in sorted(blobs) if context.storage.exists(kind, sha256)]
-    for kind, sha256 in present:
-        context.storage.delete(kind, sha256)
-    if present:
+    if present:  # on record first: after a crash the trail may say too much, never too little
         with context.db.write() as session:
             audit.record(session, None, "erased", subject.value, subject_id, blobs=len(present))
+    for kind, sha256 in present:
+        context.storage.delete(kind, sha256)
     return len(present)
 
 
@@ -140,7 +140,7 @@ def _image_blobs(session: ReadSession, image_id: str) -> Iterator[tuple[str, str
         sha256 = getattr(image, column.key)
         others = or_(*(other == sha256 for other in (Image.served_sha256, Image.web_sha256, Image.thumb_sha256)))
         if session.scalar(select(Image.id).where(others, Image.id != image_id).limit(1)) is None:
-            yield KIND, sha256
+            yield BLOBS, sha256
 
 
 def _voice_blobs(session: ReadSession, user_id: str) -> Iterator[tuple[str, str]]:

@@ -364,7 +364,7 @@ def _append(
 
 @dataclass(frozen=True)
 class Progress:
-    """Numbers of one campaign. A task is done when all its slots are submitted."""
+    """Numbers of one campaign. A task is done when nobody is to answer it any more."""
 
     total: int
     done: int
@@ -378,7 +378,7 @@ def progress(session: ReadSession | WriteSession, campaign_id: str, person: str 
     """Counts by task; with `person`, also what they did and what is left for them."""
     per_task = (
         select(
-            func.min(Slot.state == SlotState.submitted).label("done"),
+            func.min(Slot.state.in_([SlotState.submitted, SlotState.closed])).label("done"),
             func.max(Slot.state != SlotState.open).label("touched"),
             func.max(Slot.state == SlotState.open).label("free"),
             func.coalesce(func.max(and_(Slot.user_id == person, Slot.state == SlotState.submitted)), 0).label("mine"),

@@ -10,6 +10,7 @@ from pixmo.export.takedown import Erased, erase, patch, put_back, take_down
 from pixmo.export.verification import verify
 from pixmo.recordings.models import Recording
 from pixmo.tasks.models import Slot, SlotState, Task
+from pixmo.tasks.service import progress
 from tests.export.filling import Filler
 from tests.export.making import cap, images, rows
 
@@ -48,9 +49,16 @@ def test_nobody_is_asked_about_an_image_that_was_taken_down(filled: Context, fil
                 id=(slot := filler.id()), task_id=task.id, campaign_id=task.campaign_id, number=7, rank=0.1, state=state
             )
         )
+    mine = filler.people(["newcomer"])[0]
+    with filled.db.read() as session:
+        before = progress(session, task.campaign_id, mine)
+    assert before.done == before.total - 1
     take_down(filled, "image", image.id)
     assert slot_state(filled, slot) is SlotState.closed
     assert slot_state(filled, other) is SlotState.open
+    with filled.db.read() as session:
+        now = progress(session, task.campaign_id, mine)
+    assert (now.total, now.done, now.in_progress, now.open) == (before.total, before.total, 0, 0)
     with filled.db.read() as session:
         answered = session.scalars(select(Slot.state).where(Slot.task_id == task.id, Slot.id != slot)).all()
     assert set(answered) == {SlotState.submitted}
@@ -69,7 +77,7 @@ def test_an_erased_image_leaves_no_bytes_and_cannot_come_back(filled: Context) -
     assert before - blobs(filled, "images") == {image.served_sha256}
     assert kept.served_sha256 in blobs(filled, "images")
     assert erase(filled, "image", image.id) == 0
-    with pytest.raises(Erased, match="ingest it again"):
+    with pytest.raises(Erased, match="was erased and cannot come back"):
         put_back(filled, "image", image.id)
     made = patch(filled, "cap@1.0.0").folder
     verify(made.path)
